@@ -6,6 +6,7 @@
     ├── CapabilityError        1   the store cannot do what the spec asks for
     ├── SourceError            1   the corpus cannot be read at all
     ├── StoreError             1   the store failed; `transient` says whether trying again may help
+    │   ├── RowRefused         1   a row in the batch is not acceptable to the store; others may be
     │   ├── BuildMissing       1   the build's tables are not there (dropped under a reader)
     │   └── LeaseLost          1   another run took the lease over; nothing more may be written
     ├── LeaseHeld              6   another run works on this index
@@ -76,6 +77,11 @@ class StoreError(EmbedspecError):
     ) -> None:
         super().__init__(what, where=where, fix=fix)
         self.transient = transient
+
+
+class RowRefused(StoreError):
+    """The store refuses a value of the batch (not its own state): the core finds the row by halving
+    the batch, makes it a dead letter, and writes the others."""
 
 
 class BuildMissing(StoreError):

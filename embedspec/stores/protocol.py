@@ -216,7 +216,8 @@ class Store(Protocol):
         """Insert rows, or replace those with the same key. All rows in one transaction.
 
         `fresh`: the caller has seen that none of the keys is in the build, so the fastest way in
-        may be tried first; a key that is there after all must still be replaced, not fail."""
+        may be tried first; a key that is there after all must still be replaced, not fail.
+        Raises RowRefused, with nothing written, if a value is not acceptable to the store."""
         ...
 
     def patch(

@@ -1,0 +1,1 @@
+"""Measuring an index against golden labels: read them, run the queries, score the ranked lists."""

@@ -51,9 +51,7 @@ def decide(desired: Desired, record: IndexRecord | None) -> Decision:
     if live is not None and live.fingerprints.build == desired.fingerprints.build:
         return _same_build(desired, record, live)
     usable = [
-        b
-        for b in record.builds
-        if b.fingerprints.build == desired.fingerprints.build and not b.dropped
+        b for b in record.builds if b.fingerprints.build == desired.fingerprints.build and not b.dropped
     ]
     finished = [b for b in usable if b.status not in UNFINISHED]
     if finished:

@@ -134,11 +134,6 @@ def _dimension_warnings(storage: StorageDefinition, model: ModelFacts) -> tuple[
     return ()
 
 
-def stored_recipe(build: BuildRecord) -> Recipe:
-    """The recipe that a build was filled by: what keeps it in step while the spec asks for another."""
-    return Recipe(build.spec["corpus"]["text"], dict(build.fields))
-
-
 def holds_full_vectors(build: BuildRecord, encoder: str, native_dimension: int) -> bool:
     """Whether a build's rows are the encoder's own full-length float32 vectors, from which any
     other cut can be computed."""

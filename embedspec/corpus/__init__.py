@@ -1,0 +1,1 @@
+"""From source files to records: reading, hashing, summarising and selective re-reading."""

@@ -70,6 +70,7 @@ class _Batch:
     contents: list[bytes]
     ids: list[npt.NDArray[np.int32]]
     tokens: int
+    characters: int
 
 
 @dataclass(slots=True)
@@ -174,12 +175,13 @@ class Pipeline:
 
     def _dispatch(self, window: list[Row], busy: dict[str, float]) -> None:
         contents = hash_array([row.content for row in window])
-        in_cache = self._cache.contains(contents)
-        in_base = np.isin(contents, self._base) & ~in_cache
         cached: list[Row] = []
         based: list[Row] = []
         new: list[Row] = []
+        # One lock around look-up here and append there: a text in neither place is really new.
         with self._texts.lock:
+            in_cache = self._cache.contains(contents)
+            in_base = np.isin(contents, self._base) & ~in_cache
             for row, from_cache, from_base in zip(window, in_cache, in_base, strict=True):
                 if from_cache:
                     cached.append(row)
@@ -230,13 +232,14 @@ class Pipeline:
                 [new[i].content for i in indices],
                 [tokenized.ids[i] for i in indices],
                 int(lengths[indices].sum()),
+                sum(len(new[i].text) for i in indices),
             )
             for indices in token_budget_batches(lengths)
         ]
         busy["tokenize"] += time.perf_counter() - started
         # Longest first: whatever memory a batch needs is known to be there at once.
         for batch in reversed(batches):
-            self._batches.put(batch, batch.tokens * 4)
+            self._batches.put(batch, batch.tokens * 4 + batch.characters)
 
     # -- calling thread ---------------------------------------------------------------------------
     def _embed(self) -> None:
@@ -268,10 +271,10 @@ class Pipeline:
             batch = next(source, None)
 
     def _embedded(self, batch: _Batch, matrix: Matrix) -> None:
-        self._cache.append(hash_array(batch.contents), matrix)
         rows: list[Row] = []
         at: list[int] = []
         with self._texts.lock:
+            self._cache.append(hash_array(batch.contents), matrix)
             for index, content in enumerate(batch.contents):
                 for row in self._texts.waiting.pop(content):
                     rows.append(row)

@@ -1,0 +1,299 @@
+"""Execute a plan under the lease: fill one build's rows, finish its index, move readers.
+
+Nothing here decides what to do; it follows `Observation.work`. Any step may be the last one of a
+killed run: the rows are the state, and the next run plans again from what it finds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from embedspec.corpus.reread import read_selected
+from embedspec.errors import LeaseLost, StoreError
+from embedspec.models.encoder import Encoder
+from embedspec.models.tokenization import TextTokenizer
+from embedspec.reconcile.canary import load_checked_encoder
+from embedspec.reconcile.diff import Indices, compare
+from embedspec.reconcile.lease import HeldLease
+from embedspec.reconcile.observe import Listener, Observation
+from embedspec.reconcile.pipeline import Flow, Limits, Pipeline
+from embedspec.reconcile.registry import new_build
+from embedspec.reconcile.retry import retrying
+from embedspec.reconcile.session import Session
+from embedspec.reconcile.writer import Row, RowWriter
+from embedspec.stores.protocol import Store
+from embedspec.stores.records import BuildRecord, Canary, IndexState
+from embedspec.types import (
+    DeadLetter,
+    Event,
+    HashArray,
+    RowHashes,
+    document_prefixes,
+    hash_array,
+    hash_list,
+    row_key,
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done to the rows of a build, over all passes of one run."""
+
+    build: BuildRecord
+    flow: Flow = field(default_factory=Flow)
+    written: int = 0
+    patched: int = 0
+    deleted: int = 0
+    cached: int = 0
+    index_s: float = 0.0
+    write_s: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+class Application:
+    """One run's work on one index, while the lease is held. Not thread-safe."""
+
+    def __init__(
+        self, session: Session, store: Store, held: HeldLease, limits: Limits, on_event: Listener
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._held = held
+        self._limits = limits
+        self._on_event = on_event
+        self._encoder: Encoder | None = None
+        self._canary: Canary | None = None
+
+    def check(self) -> None:
+        if self._held.lost.is_set():
+            raise LeaseLost(
+                "another run took the lease over; what it has not seen was not written",
+                where=self._session.spec.name,
+                fix="run `embedspec reconcile` again",
+            )
+
+    # -- before the first write -------------------------------------------------------------------
+    def prepare(self, seen: Observation) -> Outcome:
+        """Load and check the model if there is anything to embed, write the lock file, create the
+        build. A wrong model ends here, with nothing written."""
+        decision = seen.work.decision
+        if len(seen.coverage.embed):
+            self._load(seen)
+        if not decision.follow_live:
+            self._session.write_lock()
+        if decision.makes_build:
+            state = seen.record.state if seen.record else IndexState()
+            now = seen.record.now if seen.record else datetime.now(UTC)
+            state, build = new_build(seen.desired, state, now, self._canary_for(seen))
+            retrying(lambda: self._store.create_build(self._held.lease, state, build))
+            return Outcome(build)
+        assert decision.work is not None  # nothing to fill is not brought to `prepare`
+        return Outcome(decision.work)
+
+    def _load(self, seen: Observation) -> Encoder:
+        if self._encoder is None:
+            self._on_event(Event("load", f"loading {seen.model.resolved.use}"))
+            self._encoder, self._canary = load_checked_encoder(seen.model, seen.record, self._session.home)
+        return self._encoder
+
+    def _canary_for(self, seen: Observation) -> Canary | None:
+        if self._canary is not None or seen.record is None:
+            return self._canary
+        fingerprint = seen.model.fingerprint
+        known = (b.canary for b in seen.record.builds if b.canary and b.canary.encoder == fingerprint)
+        return next(known, None)
+
+    # -- rows -------------------------------------------------------------------------------------
+    def fill(self, seen: Observation, outcome: Outcome) -> None:
+        """One pass: patch, embed and write, then delete. Deletes come last, so that a document that
+        moved to another id is never absent; none are made once a limit was reached."""
+        self._patch(seen, outcome)
+        if not self._stopped():
+            self._embed_and_write(seen, outcome)
+        if not self._stopped():
+            self._delete(seen, outcome)
+
+    def _stopped(self) -> bool:
+        self.check()
+        return self._limits.reached(0)
+
+    def _patch(self, seen: Observation, outcome: Outcome) -> None:
+        at = seen.work.patch
+        if not len(at):
+            return
+        step = self._session.adapter.capabilities.write_batch_rows
+        batch: list[Row] = []
+        for row in _planned_rows(seen, at, outcome.flow):
+            batch.append(row)
+            if len(batch) >= step:
+                self._patch_batch(batch, outcome, len(at))
+                batch = []
+                if self._stopped():
+                    return
+        self._patch_batch(batch, outcome, len(at))
+
+    def _patch_batch(self, batch: list[Row], outcome: Outcome, total: int) -> None:
+        if not batch:
+            return
+        started = time.perf_counter()
+        keys = hash_array([row.key for row in batch])
+        hashes = hash_array([row.metadata_hash for row in batch])
+        texts = [row.metadata for row in batch]
+        outcome.patched += retrying(
+            lambda: self._store.patch(self._held.lease, outcome.build, keys, hashes, texts)
+        )
+        outcome.write_s += time.perf_counter() - started
+        self._on_event(Event("patch", "", done=outcome.patched, total=total, unit="rows"))
+
+    def _embed_and_write(self, seen: Observation, outcome: Outcome) -> None:
+        work = seen.work
+        at = np.concatenate([work.insert, work.replace])
+        if not len(at) and not len(work.takeover):
+            return
+        writer = RowWriter(
+            self._store,
+            self._held.lease,
+            outcome.build,
+            seen.bases,
+            batch_rows=self._session.adapter.capabilities.write_batch_rows,
+            normalized=bool(outcome.build.identity["vector"]["normalized"]),
+            check=self.check,
+            on_event=self._on_event,
+            expected_rows=len(at) + len(work.takeover),
+        )
+        tokenizer = TextTokenizer(seen.model.resolved, seen.model.document_prompt)
+        pipeline = Pipeline(
+            cache=seen.cache,
+            base_contents=seen.base_contents,
+            tokenizer=tokenizer,
+            load_encoder=lambda: self._load(seen),
+            writer=writer,
+            limits=self._limits,
+            expected_tokens=seen.coverage.tokens,
+            on_event=self._on_event,
+        )
+        taken_over = list(self._taken_over(seen))
+
+        def rows() -> Iterator[Row | DeadLetter]:
+            yield from taken_over
+            yield from _planned_rows(seen, at, pipeline.flow)
+
+        flow = pipeline.run(rows())
+        outcome.written += writer.done
+        outcome.cached += len(work.needed) - len(seen.coverage.embed)
+        outcome.write_s += writer.busy_s
+        _add(outcome.flow, flow)
+        outcome.flow.moved += len(writer.not_found)
+
+    def _taken_over(self, seen: Observation) -> Iterator[Row]:
+        """Rows of the live build for documents that cannot be read now (few: dead letters)."""
+        live = seen.work.decision.live
+        if live is None or not len(seen.work.takeover):
+            return
+        for row in retrying(lambda: list(self._store.rows(live, seen.work.takeover))):
+            yield Row(
+                row.key,
+                row.id,
+                row.chunk,
+                row.text,
+                row.metadata,
+                row.content,
+                row.metadata_hash,
+                place=f"build {live.id}",
+                fresh=True,
+            )
+
+    def _delete(self, seen: Observation, outcome: Outcome) -> None:
+        keys: HashArray = seen.work.delete
+        step = self._session.adapter.capabilities.write_batch_rows
+        started = time.perf_counter()
+        for start in range(0, len(keys), step):
+            self.check()
+            part = keys[start : start + step]
+            outcome.deleted += retrying(
+                lambda p=part: self._store.delete(self._held.lease, outcome.build, p)  # type: ignore[misc]
+            )
+            self._on_event(Event("delete", "", done=outcome.deleted, total=len(keys), unit="rows"))
+        outcome.write_s += time.perf_counter() - started
+
+    # -- after the rows ---------------------------------------------------------------------------
+    def finish(self, outcome: Outcome) -> None:
+        self.check()
+        self._on_event(Event("index", "building the index"))
+        started = time.perf_counter()
+        done = retrying(lambda: self._store.finish(self._held.lease, outcome.build))
+        outcome.notes += done.notes
+        outcome.index_s += time.perf_counter() - started
+
+    def verify(self, seen: Observation, outcome: Outcome) -> None:
+        """Before readers move: the build holds exactly the rows it should. Raises StoreError."""
+        if outcome.flow.moved:
+            return  # the corpus moved under the run; the next one brings the build up to date
+        dead = {letter.id for letter in outcome.flow.dead if letter.id is not None}
+        expected = seen.corpus.rows
+        if dead:
+            gone = hash_array([row_key(d, 0) for d in dead])
+            keep = ~np.isin(document_prefixes(expected.key), document_prefixes(gone))
+            expected = RowHashes(expected.key[keep], expected.content[keep], expected.metadata[keep])
+        found = retrying(lambda: RowHashes.concat(list(self._store.scan(outcome.build))))
+        protected = seen.corpus.protected
+        diff = compare(expected, found, protected, deletes=seen.corpus.complete and not dead)
+        if not diff.empty:
+            raise StoreError(
+                f"build {outcome.build.id} does not hold what was written: {len(diff.insert)} rows missing, "
+                f"{len(diff.replace)} with another text, {len(diff.patch)} with other metadata, "
+                f"{len(diff.delete)} too many; readers were not moved",
+                where=self._session.spec.name,
+                fix="run `embedspec reconcile` again; if it stays so, look for another writer of these tables",
+            )
+
+
+def _planned_rows(seen: Observation, at: Indices, flow: Flow) -> Iterator[Row]:
+    """The records behind these corpus rows, read again and hashed again. What moved since planning
+    is counted: a changed text is taken as it is now; another document at that place is left to the
+    next run."""
+    rows = seen.corpus.rows
+    at = at[np.argsort(seen.corpus.positions[at])]
+    positions = seen.corpus.positions[at]
+    keys, contents = hash_list(rows.key[at]), hash_list(rows.content[at])
+    fresh = np.zeros(len(rows), dtype=bool)
+    fresh[seen.work.insert] = True
+    is_fresh = fresh[at].tolist()
+    found = 0
+    for record in read_selected(seen.source, positions):
+        if isinstance(record, DeadLetter):
+            continue
+        index = int(np.searchsorted(positions, record.position))
+        if record.key != keys[index]:
+            continue
+        found += 1
+        if record.content != contents[index]:
+            flow.moved += 1
+            if not record.text:
+                continue
+        yield Row(
+            record.key,
+            record.id,
+            0,
+            record.text,
+            record.metadata,
+            record.content,
+            record.metadata_hash,
+            record.place,
+            is_fresh[index],
+        )
+    flow.moved += len(positions) - found
+
+
+def _add(total: Flow, part: Flow) -> None:
+    total.embedded += part.embedded
+    total.tokens += part.tokens
+    total.moved += part.moved
+    total.dead += part.dead
+    for stage, seconds in part.busy.items():
+        total.busy[stage] = total.busy.get(stage, 0.0) + seconds

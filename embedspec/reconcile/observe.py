@@ -1,0 +1,375 @@
+"""All the reading that a plan rests on: registry, corpus, rows of builds, cache, token counts.
+
+`observe` returns the plan together with the work behind it; nothing is written anywhere, save small
+cache files, and no model is loaded (`probe` apart).
+"""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from embedspec.cache.vectors import VectorCache
+from embedspec.corpus.reread import read_selected
+from embedspec.corpus.source import Source
+from embedspec.corpus.summary import summarize
+from embedspec.errors import SpecError
+from embedspec.models.tokenization import TextTokenizer
+from embedspec.reconcile.decide import Decision, decide
+from embedspec.reconcile.desired import Desired, Recipe, holds_full_vectors
+from embedspec.reconcile.planner import (
+    CorpusFacts,
+    Coverage,
+    Work,
+    effective_recipe,
+    make_plan,
+    make_work,
+)
+from embedspec.reconcile.retry import retrying
+from embedspec.reconcile.session import ModelInUse, Session, model_of_build
+from embedspec.reconcile.writer import Base
+from embedspec.results import Plan
+from embedspec.spec.identity import fingerprint, spec_fingerprint
+from embedspec.stores.protocol import Store
+from embedspec.stores.records import BuildRecord, IndexRecord
+from embedspec.types import (
+    DeadLetter,
+    Event,
+    HashArray,
+    RowHashes,
+    document_prefixes,
+    hash_array,
+    row_key,
+)
+
+EXACT_TOKEN_TEXTS = 100_000
+"""Above so many new texts the tokens are estimated from a sample and marked so."""
+SAMPLE_TEXTS = 10_000
+PROBE_TEXTS = 256
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(slots=True)
+class Observation:
+    """A plan and everything needed to execute it."""
+
+    plan: Plan
+    work: Work
+    record: IndexRecord | None
+    desired: Desired
+    recipe: Recipe
+    model: ModelInUse
+    source: Source
+    corpus: CorpusFacts
+    live_rows: RowHashes
+    coverage: Coverage
+    bases: list[Base]
+    base_contents: HashArray
+    cache: VectorCache
+    standing: list[DeadLetter]
+    """Dead letters known before anything is embedded: of this reading, and earlier ones whose
+    content did not change."""
+    registered: list[DeadLetter]
+
+
+def observe(
+    session: Session,
+    store: Store,
+    *,
+    limit: int | None = None,
+    probe: bool = False,
+    on_event: Listener,
+) -> Observation:
+    desired = session.desired
+    record = retrying(lambda: store.observe(desired.name))
+    decision = decide(desired, record)
+    recipe = effective_recipe(desired, decision)
+    source = Source.of(
+        session.spec.corpus, base=session.loaded.base, template=recipe.template, fields=recipe.fields
+    )
+    on_event(Event("read", "reading the corpus", unit="records"))
+    registered = retrying(lambda: store.dead_letters(desired.name)) if record else []
+    corpus = _read_corpus(session, source, limit=limit)
+    live_rows = _scan(store, decision.live)
+    same = decision.work is not None and decision.live is not None and decision.work.id == decision.live.id
+    work_rows = live_rows if same else _scan(store, decision.work)
+    corpus, known = _set_aside(corpus, registered, decision)
+    live_fields = decision.live.fields if same and decision.live else None
+    work = make_work(desired, decision, corpus, live_rows, work_rows, live_fields, limited=limit is not None)
+    model = _model_for(session, decision)
+    cache = VectorCache.open(session.home.cache, model.fingerprint, model.facts.native_dimension)
+    bases, base_contents, missing = _find_vectors(store, record, work, live_rows, model, desired, cache)
+    coverage = _count_tokens(store, source, corpus, work, missing, model)
+    if probe and len(missing):
+        _probe(session, source, corpus, work, missing, model)
+    aim = decision.live if decision.follow_live and decision.live else None
+    storage = desired.storage
+    rows_after = len(corpus.rows) if aim is None else len(live_rows)
+    estimate = session.adapter.estimate(storage, rows_after, corpus.text_bytes)
+    standing = [*corpus.dead, *known]
+    plan = make_plan(
+        desired,
+        work,
+        coverage,
+        corpus,
+        live_rows,
+        record,
+        session.policy,
+        estimate,
+        _seconds(session, model, coverage.tokens),
+        len(standing),
+        proof={
+            "spec": spec_fingerprint(session.spec),
+            "model": model.fingerprint,
+            "corpus": corpus.digest,
+            "store": retrying(store.identity),
+            "lineage": record.lineage if record else None,
+            "serial": record.serial if record else None,
+            "limit": limit,
+            "content": fingerprint({"embed": len(coverage.embed), "tokens": coverage.tokens}),
+        },
+    )
+    return Observation(
+        plan,
+        work,
+        record,
+        desired,
+        recipe,
+        model,
+        source,
+        corpus,
+        live_rows,
+        coverage,
+        bases,
+        base_contents,
+        cache,
+        standing,
+        registered,
+    )
+
+
+def _scan(store: Store, build: BuildRecord | None) -> RowHashes:
+    if build is None:
+        return RowHashes.empty()
+    return retrying(lambda: RowHashes.concat(list(store.scan(build))))
+
+
+def _read_corpus(session: Session, source: Source, *, limit: int | None) -> CorpusFacts:
+    summary = summarize(source, limit=limit, max_text_bytes=session.adapter.capabilities.max_text_bytes)
+    absent = sorted(summary.absent_fields & set(source.template_fields))
+    if absent:
+        named = ", ".join(repr(f) for f in absent)
+        raise SpecError(
+            f"the text template names {named}, which no record of the corpus has",
+            where=session.loaded.where("corpus.text"),
+            fix="check the field's name; nested fields are written with dots, e.g. {meta.title}",
+        )
+    notices = list(summary.notices)
+    for field in sorted(summary.absent_fields & set(source.field_types)):
+        notices.append(f"metadata field {field!r} is in no record of the corpus")
+    return CorpusFacts(
+        rows=summary.rows,
+        positions=summary.positions,
+        protected=summary.protected,
+        dead=tuple(summary.dead),
+        empty=summary.empty,
+        complete=summary.complete,
+        incomplete_because=tuple(summary.incomplete_because),
+        limited=summary.limited,
+        notices=tuple(notices),
+        text_bytes=summary.text_bytes,
+        digest=summary.digest,
+    )
+
+
+def _set_aside(
+    corpus: CorpusFacts, registered: Sequence[DeadLetter], decision: Decision
+) -> tuple[CorpusFacts, list[DeadLetter]]:
+    """Documents that the model or the store refused before, with the same content now, are not
+    tried again on the build that refused them; their last good rows stay."""
+    on_live = decision.work is not None and decision.live is not None and decision.work.id == decision.live.id
+    letters = {
+        row_key(letter.id, 0): letter
+        for letter in registered
+        if letter.stage != "read" and letter.id is not None and letter.content is not None
+    }
+    if not letters or not on_live:
+        return corpus, []
+    rows = corpus.rows
+    known = hash_array(list(letters))
+    at = np.flatnonzero(np.isin(rows.key, known))
+    still = [
+        (int(i), letters[key])
+        for i, key in zip(at, _keys(rows.key[at]), strict=True)
+        if _keys(rows.content[i : i + 1])[0].hex() == letters[key].content
+    ]
+    if not still:
+        return corpus, []
+    keep = np.ones(len(rows), dtype=bool)
+    keep[[i for i, _ in still]] = False
+    protected = np.concatenate([corpus.protected, document_prefixes(rows.key[~keep])])
+    reduced = replace(
+        corpus,
+        rows=RowHashes(rows.key[keep], rows.content[keep], rows.metadata[keep]),
+        positions=corpus.positions[keep],
+        protected=protected,
+    )
+    return reduced, [letter for _, letter in still]
+
+
+def _keys(values: HashArray) -> list[bytes]:
+    raw = np.ascontiguousarray(values).tobytes()
+    return [raw[i : i + 16] for i in range(0, len(raw), 16)]
+
+
+def _model_for(session: Session, decision: Decision) -> ModelInUse:
+    """The spec's model; while a refused build is asked for, the one of the live build."""
+    live = decision.live
+    if not decision.follow_live or live is None:
+        return session.model
+    if session.model.fingerprint == live.fingerprints.encoder:
+        return session.model
+    return model_of_build(live, "", session.loaded.base, session.home)
+
+
+def _find_vectors(
+    store: Store,
+    record: IndexRecord | None,
+    work: Work,
+    live_rows: RowHashes,
+    model: ModelInUse,
+    desired: Desired,
+    cache: VectorCache,
+) -> tuple[list[Base], HashArray, HashArray]:
+    """Builds whose vectors are reused, the content hashes they hold, and those found nowhere.
+    The cache is asked first; builds are looked at only for what it lacks."""
+    missing = work.needed[~cache.contains(work.needed)]
+    bases: list[Base] = []
+    contents: list[HashArray] = []
+    live = work.decision.live
+    aim = live.fingerprints.vector if work.decision.follow_live and live else desired.fingerprints.vector
+    for build in _reusable(record, live):
+        if not len(missing):
+            break
+        exact = build.fingerprints.vector == aim
+        if not exact and not holds_full_vectors(build, model.fingerprint, model.facts.native_dimension):
+            continue
+        rows = live_rows if live is not None and build.id == live.id else _scan(store, build)
+        helps = np.intersect1d(missing, rows.content)
+        if len(helps):
+            bases.append(Base(build, exact))
+            contents.append(helps)
+            missing = np.setdiff1d(missing, helps)
+    held = np.unique(np.concatenate(contents)) if contents else work.needed[:0]
+    return bases, held, missing
+
+
+def _reusable(record: IndexRecord | None, live: BuildRecord | None) -> list[BuildRecord]:
+    if record is None:
+        return []
+    others = [b for b in record.builds if not b.dropped and (live is None or b.id != live.id)]
+    return ([live] if live is not None else []) + sorted(others, key=lambda b: b.created, reverse=True)
+
+
+def _texts(store: Store, source: Source, corpus: CorpusFacts, work: Work, wanted: HashArray) -> Iterator[str]:
+    """One text for each wanted content hash: from the corpus, or, for rows taken over, from the
+    live build. Texts that moved meanwhile are skipped."""
+    written = np.concatenate([work.insert, work.replace])
+    contents = corpus.rows.content[written]
+    first, index = np.unique(contents, return_index=True)
+    chosen = written[index[np.isin(first, wanted)]]
+    for record in read_selected(source, np.sort(corpus.positions[chosen])):
+        if not isinstance(record, DeadLetter):
+            yield record.text
+    if len(work.takeover) and work.decision.live is not None:
+        from_corpus = corpus.rows.content[chosen]
+        left = set(_keys(np.setdiff1d(wanted, from_corpus)))
+        for row in store.rows(work.decision.live, work.takeover):
+            if row.content in left:
+                left.discard(row.content)
+                yield row.text
+
+
+def _count_tokens(
+    store: Store, source: Source, corpus: CorpusFacts, work: Work, missing: HashArray, model: ModelInUse
+) -> Coverage:
+    reused = len(work.needed) - len(missing)
+    if not len(missing):
+        return Coverage(missing, reused, 0, 0, sampled=False)
+    sampled = len(missing) > EXACT_TOKEN_TEXTS
+    wanted = missing[:: len(missing) // SAMPLE_TEXTS] if sampled else missing
+    tokenizer = TextTokenizer(model.resolved, model.document_prompt)
+    tokens = truncated = texts = 0
+    source_texts = _texts(store, source, corpus, work, wanted)
+    while chunk := list(itertools.islice(source_texts, 4096)):
+        counts, cut = tokenizer.count(chunk)
+        tokens += int(counts.sum())
+        truncated += int(cut.sum())
+        texts += len(chunk)
+    if sampled and texts:
+        scale = len(missing) / texts
+        tokens, truncated = round(tokens * scale), round(truncated * scale)
+    return Coverage(missing, reused, tokens, truncated, sampled)
+
+
+# -- speed ------------------------------------------------------------------------------------------
+SPEED_FILE = "speed.json"
+
+
+def _speed_key(model: ModelInUse) -> str:
+    return f"{model.fingerprint}@{platform.node()}"
+
+
+def _seconds(session: Session, model: ModelInUse, tokens: int) -> tuple[float | None, str]:
+    if tokens == 0:
+        return 0.0, "nothing to embed"
+    entry = session.home.read_json(SPEED_FILE).get(_speed_key(model))
+    if not isinstance(entry, dict) or not isinstance(entry.get("tokens_per_s"), (int, float)):
+        return None, "unknown: this model has not run here yet (`plan --probe` measures it)"
+    return tokens / float(entry["tokens_per_s"]), (
+        f"{entry['tokens_per_s']:,.0f} tokens/s, measured here on {entry.get('date', 'an earlier day')}"
+    )
+
+
+def remember_speed(session: Session, model: ModelInUse, tokens: int, seconds: float) -> None:
+    """Keep the speed of this encoder on this machine for the next plan's price."""
+    if seconds <= 0 or tokens <= 0:
+        return
+    speeds = session.home.read_json(SPEED_FILE)
+    speeds[_speed_key(model)] = {
+        "tokens_per_s": round(tokens / seconds, 1),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    session.home.write_json(SPEED_FILE, speeds)
+
+
+def _probe(
+    session: Session,
+    source: Source,
+    corpus: CorpusFacts,
+    work: Work,
+    missing: HashArray,
+    model: ModelInUse,
+) -> None:
+    """Load the model and embed a sample of the missing texts, for the price's sake."""
+    from embedspec.models.encoder import load_encoder
+
+    step = max(1, len(missing) // PROBE_TEXTS)
+    written = np.concatenate([work.insert, work.replace])
+    chosen = written[np.isin(corpus.rows.content[written], missing[::step])]
+    records = read_selected(source, np.sort(corpus.positions[chosen][:PROBE_TEXTS]))
+    texts = [r.text for r in records if not isinstance(r, DeadLetter)]
+    if not texts:
+        return
+    encoder = load_encoder(model.resolved, weights=model.weights)
+    counts, _ = TextTokenizer(model.resolved, model.document_prompt).count(texts)
+    encoder.encode(texts[:8], model.document_prompt)
+    started = time.perf_counter()
+    encoder.encode(texts, model.document_prompt)
+    remember_speed(session, model, int(counts.sum()), time.perf_counter() - started)

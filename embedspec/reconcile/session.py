@@ -1,0 +1,192 @@
+"""What every verb starts from: the spec, its target's adapter, its model's facts, its lock file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from embedspec.catalog.card import read_card
+from embedspec.catalog.policy import judge
+from embedspec.errors import EmbedspecError, ModelError, PolicyError
+from embedspec.models.identity import encoder_identity
+from embedspec.models.lock import LockFile
+from embedspec.models.resolve import ResolvedModel, resolve_model
+from embedspec.reconcile.desired import Desired, ModelFacts, desire
+from embedspec.reconcile.home import Home
+from embedspec.results import PolicyVerdict
+from embedspec.spec.env import home_of
+from embedspec.spec.identity import fingerprint
+from embedspec.spec.load import LoadedSpec
+from embedspec.stores.adapters import adapter as find_adapter
+from embedspec.stores.protocol import Adapter, OpenContext, Store
+from embedspec.stores.records import BuildRecord, ModelReference
+
+LOCK_NAME = "embedspec.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInUse:
+    """A resolved model together with what the spec (or a stored build) makes of it."""
+
+    resolved: ResolvedModel
+    document_prompt: str
+    weights: str
+    facts: ModelFacts
+
+    @property
+    def fingerprint(self) -> str:
+        return self.facts.reference.encoder
+
+
+class Session:
+    """Everything about one spec that needs no connection; parts are read when first asked for."""
+
+    def __init__(
+        self, loaded: LoadedSpec, *, upgrade: bool = False, locked: bool = False, weights_needed: bool = False
+    ) -> None:
+        self.loaded = loaded
+        self.spec = loaded.spec
+        self.home = Home(home_of(loaded))
+        self._upgrade = upgrade
+        self._locked = locked
+        self._weights_needed = weights_needed
+
+    @cached_property
+    def adapter(self) -> Adapter:
+        name = self.spec.target.get("store")
+        if not isinstance(name, str):
+            raise self.loaded.error(
+                "target.store", "target.store is missing", "name the store, e.g. `store: pgvector`"
+            )
+        try:
+            return find_adapter(name)
+        except EmbedspecError as error:
+            error.where = error.where or self.loaded.where("target.store")
+            raise
+
+    @cached_property
+    def target(self) -> BaseModel:
+        return self.loaded.target_as(self.adapter.target_model)
+
+    @cached_property
+    def lock(self) -> LockFile:
+        return LockFile.read(self.loaded.base / LOCK_NAME)
+
+    @cached_property
+    def model(self) -> ModelInUse:
+        """The spec's model, resolved and compared with the lock file (exit 8 if it differs)."""
+        spec = self.spec.model
+        locked = None if self._upgrade else self.lock.entry(spec.use, spec.revision)
+        resolved = resolve_model(
+            spec.use,
+            spec.revision,
+            base=self.loaded.base,
+            locked_commit=locked.commit if locked else None,
+            weights_needed=self._weights_needed,
+            hash_cache=self.home.cache,
+        )
+        if locked is None and self._locked:
+            raise ModelError(
+                f"{spec.use} has no entry in {LOCK_NAME}, and --locked forbids adding one",
+                where=str(self.loaded.base / LOCK_NAME),
+                fix="run `embedspec reconcile` once without --locked and commit the lock file",
+            )
+        if locked is not None:
+            self.lock.require_same(locked, resolved)
+        prompts = spec.prompts
+        document = resolved.prompts.document if prompts.document is None else prompts.document
+        query = resolved.prompts.query if prompts.query is None else prompts.query
+        return model_in_use(resolved, document, query, spec.weights)
+
+    @cached_property
+    def desired(self) -> Desired:
+        embedding = self.spec.embedding
+        native = self.model.facts.native_dimension
+        dimension = embedding.dimension or native
+        if dimension > native:
+            raise self.loaded.error(
+                "embedding.dimension",
+                f"dimension {dimension} is more than the model's {native}",
+                f"use a dimension of at most {native}, or leave it out",
+            )
+        try:
+            target = self.adapter.resolve(
+                self.target,
+                dimension=dimension,
+                quantization=embedding.quantization,
+                metric=embedding.metric,
+            )
+        except EmbedspecError as error:
+            error.where = error.where or self.loaded.where("target")
+            raise
+        return desire(self.spec, self.model.facts, target)
+
+    @cached_property
+    def policy(self) -> list[PolicyVerdict]:
+        if self.spec.policy is None:
+            return []
+        return judge(self.spec.policy, read_card(self.model.resolved.folder))
+
+    def require_policy(self) -> None:
+        """Raises PolicyError (exit 8) if a verdict forbids going on."""
+        blocking = [v for v in self.policy if v.blocking]
+        if blocking:
+            raise PolicyError(
+                "; ".join(f"policy {v.rule}: {v.verdict}, {v.reason}" for v in blocking),
+                where=self.loaded.where("policy"),
+                fix="choose a model that the policy allows, or change the policy on purpose",
+            )
+
+    def write_lock(self) -> None:
+        """Add or (with --upgrade) replace the model's entry; nothing is written if it is there."""
+        if self.lock.add(self.spec.model.use, self.spec.model.revision, self.model.resolved):
+            self.lock.write()
+
+    @contextmanager
+    def open_store(self, *, write: bool) -> Iterator[Store]:
+        context = OpenContext(base=self.loaded.base, home=self.home.root, write=write)
+        store = self.adapter.open(self.target, context)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def model_in_use(resolved: ResolvedModel, document: str, query: str, weights: str) -> ModelInUse:
+    identity = encoder_identity(resolved, document, weights)
+    reference = ModelReference(use=resolved.use, revision=resolved.revision, encoder=fingerprint(identity))
+    facts = ModelFacts(
+        reference=reference,
+        encoder=identity,
+        native_dimension=resolved.native_dimension,
+        normalizes=resolved.modules.normalize,
+        query_prompt=query,
+        matryoshka=resolved.matryoshka,
+    )
+    return ModelInUse(resolved, document, weights, facts)
+
+
+def model_of_build(build: BuildRecord, query_prompt: str, base: Path, home: Home) -> ModelInUse:
+    """The very model that a build was made with. Raises ModelError if it is not to be had any more."""
+    resolved = resolve_model(
+        build.model.use, build.model.revision, base=base, weights_needed=True, hash_cache=home.cache
+    )
+    encoder = build.identity["encoder"]
+    model = model_in_use(resolved, encoder["document_prompt"], query_prompt, weights_of(build))
+    if model.fingerprint != build.fingerprints.encoder:
+        raise ModelError(
+            f"{build.model.use} is no longer the model that build {build.id} was made with",
+            where=str(resolved.folder),
+            fix="put the model's old files back, or let `embedspec reconcile` build with the new ones",
+        )
+    return model
+
+
+def weights_of(build: BuildRecord) -> str:
+    """The `weights` setting that a build's numeric class came from."""
+    return "auto" if build.identity["encoder"]["numeric"] == "full" else "float32"

@@ -1,0 +1,1 @@
+"""The spec: its model, reading it with positions, templates, fingerprints, schema and sample."""

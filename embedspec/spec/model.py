@@ -33,9 +33,9 @@ from embedspec.types import FieldType, Metric, Quantization
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,39}$"
 
 
-def refusal(what: str, fix: str) -> PydanticCustomError:
-    """An error for a validator to raise, with the way out."""
-    return PydanticCustomError("spec", "{what} ({fix})", {"what": what, "fix": fix})
+def refusal(what: str, fix: str, at: str = "") -> PydanticCustomError:
+    """An error for a validator to raise, with the way out; `at`: the dotted path below the value."""
+    return PydanticCustomError("spec", "{at} {what} (fix: {fix})", {"what": what, "fix": fix, "at": at})
 
 
 class Part(BaseModel):
@@ -117,9 +117,9 @@ def _target(target: dict[str, JsonValue]) -> dict[str, JsonValue]:
         raise refusal("names no store", "add `store: pgvector`")
     for path, value in _leaves(target):
         if isinstance(value, float) and not math.isfinite(value):
-            raise refusal(f"{path} is not a finite number", "write a number")
+            raise refusal("must be a finite number", "write a number", path)
         if reason := secret_in(path, value):
-            raise refusal(f"{path} {reason}", "put it into an environment variable and write env:NAME")
+            raise refusal(reason, "put it into an environment variable and write env:NAME", path)
     return deepcopy(target)
 
 
@@ -129,8 +129,8 @@ def _leaves(value: JsonValue, path: str = "") -> Iterator[tuple[str, JsonValue]]
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item, path)
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
     else:
         yield path, value
 

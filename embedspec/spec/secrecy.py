@@ -8,7 +8,7 @@ from typing import Any
 ENV_FORM = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 
 _SECRET_KEY = re.compile(
-    r"(^|[._-])(password|passwd|passphrase|secret|token|api_?key|access_?key|credentials?)$", re.I
+    r"(^|[._-])(password|passwd|passphrase|secret|token|api_?key|access_?key|credentials?)(\[\d+\])?$", re.I
 )
 # Greedy up to the last @: a raw password may itself hold @, / and #.
 _URL_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:/?#@]*:)(\S*)(@)")

@@ -56,8 +56,8 @@ def answer(*arguments: str) -> dict[str, Any]:
     return result
 
 
-def require(true: bool, claim: str) -> None:
-    if not true:
+def require(holds: bool, claim: str) -> None:
+    if not holds:
         sys.exit(f"The demo is wrong: {claim}")
 
 

@@ -59,6 +59,10 @@ class LoadedSpec:
         except ValidationError as error:
             has = self.document.has if self.document else lambda _: True
             raise SpecProblems(problems_of(error, model, root="target", has=has, where=self.where)) from None
+        except SpecError as error:  # a store's own refusal, which knows the key but not the file
+            key = re.match(r"target(\.\w+)*", error.what)
+            error.where = error.where or self.where(key[0] if key else "target")
+            raise
 
 
 def in_memory(spec: Spec, base: Path | None = None) -> LoadedSpec:

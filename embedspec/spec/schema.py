@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from embedspec.spec.model import NAME_PATTERN, Spec
+from embedspec.spec.model import Spec
 
 # Draft 7 is what the YAML language servers of editors all read; nothing here needs a later one.
 _DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -19,7 +19,6 @@ def spec_schema(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     definitions: dict[str, Any] = {
         name: definition for name, definition in own.pop("$defs").items() if name != "JsonValue"
     }
-    own["properties"]["name"]["pattern"] = NAME_PATTERN
     target = own["properties"]["target"]
     description = target["description"]
     own["properties"]["target"] = {"description": description, **_target(targets, definitions)}
@@ -59,7 +58,7 @@ def _renamed(node: Any, store: str) -> Any:
     if isinstance(node, Mapping):
         return {
             key: item.replace("#/$defs/", f"#/$defs/{store}.")
-            if key in ("$ref",) and isinstance(item, str)
+            if key == "$ref" and isinstance(item, str)
             else _renamed(item, store)
             for key, item in node.items()
         }

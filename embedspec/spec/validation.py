@@ -130,12 +130,12 @@ def _explain(details: ErrorDetails, model: type[BaseModel], path: str) -> tuple[
         case "tuple_type" | "list_type":
             fix = f"write [{value}]" if isinstance(value, (str, int)) and "***" not in got else "write a list"
             return f"must be a list; {got}", fix
-        case "value_error" | "assertion_error":
-            return f"{_reason(details)}; {got}", described
         case _ if kind in _BOUNDS:
             key, words = _BOUNDS[kind]
             bound = f"{words} {context.get(key)}"
             return f"must be {bound}; {got}", f"write {bound}" + (f" ({about})" if about else "")
+        case _ if isinstance(value, (dict, list)):  # a rule over several keys: its message names them
+            return _reason(details), described
         case _:
             return f"{_reason(details)}; {got}", described
 
@@ -192,6 +192,11 @@ def _better_name(value: str) -> str:
 # --- what the models say about a location ------------------------------------------------------------
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the key that a file writes, which an alias may change."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
@@ -203,11 +208,11 @@ def _models_at(model: type[BaseModel], loc: Location) -> list[type[BaseModel]]:
     """The models that may stand at a location; more than one where the type is a union."""
     current = [model]
     for part in loc:
-        fields = [m.model_fields[part] for m in current if isinstance(part, str) and part in m.model_fields]
+        fields = [_fields(m)[part] for m in current if isinstance(part, str) and part in _fields(m)]
         if fields:
             current = [found for field in fields for found in _models_in(field.annotation)]
         elif isinstance(part, str):  # the tag of a union: those members that carry it
-            current = [m for m in current if any(map(_carries(part), m.model_fields.values()))] or current
+            current = [m for m in current if any(map(_carries(part), _fields(m).values()))] or current
     return current
 
 
@@ -216,7 +221,7 @@ def _carries(tag: str) -> Callable[[FieldInfo], bool]:
 
 
 def _known_keys(model: type[BaseModel], loc: Location) -> dict[str, FieldInfo]:
-    return {name: field for found in _models_at(model, loc) for name, field in found.model_fields.items()}
+    return {name: field for found in _models_at(model, loc) for name, field in _fields(found).items()}
 
 
 def _description(model: type[BaseModel], loc: Location) -> str | None:
@@ -250,9 +255,9 @@ def _unknown_key(model: type[BaseModel], loc: Location, path: str) -> tuple[str,
 def _all_keys(model: type[BaseModel], place: str = "") -> Mapping[str, frozenset[str]]:
     """The keys of every part below the model, by the part's dotted path; the model's own left out."""
     found: dict[str, frozenset[str]] = {}
-    for name, field in model.model_fields.items():
+    for name, field in _fields(model).items():
         for part in _models_in(field.annotation):
             inner = f"{place}.{name}" if place else name
-            found[inner] = frozenset(part.model_fields)
+            found[inner] = frozenset(_fields(part))
             found.update(_all_keys(part, inner))
     return found

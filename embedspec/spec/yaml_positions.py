@@ -94,7 +94,7 @@ def load_yaml(raw: bytes, file: str) -> Document:
     """Read one YAML (or JSON) document. Raises SpecError with file and line for everything wrong."""
     text = _decode(raw, file)
     try:
-        node = _compose(text)
+        node = _compose(text, file)
         if node is None:
             raise SpecProblems([Problem("is empty", file, "write a spec; `embedspec init` makes one")])
         builder = _Builder(file)
@@ -109,8 +109,15 @@ def load_yaml(raw: bytes, file: str) -> Document:
     return builder.document
 
 
-def _compose(text: str) -> Node | None:
-    node: Node | None = _Loader(text).get_single_node()
+def _compose(text: str, file: str) -> Node | None:
+    loader = _Loader(text)
+    try:
+        node: Node | None = loader.get_single_node()
+    except (ValueError, OverflowError) as error:  # e.g. an escape beyond Unicode, "\\UFFFFFFFF"
+        problem = Problem(
+            f"is not YAML: {error}", f"{file}:{loader.line + 1}", "check escapes and numbers here"
+        )
+        raise SpecProblems([problem]) from None
     return node
 
 

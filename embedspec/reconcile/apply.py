@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from embedspec.corpus.reread import read_selected
 from embedspec.errors import LeaseLost, StoreError
 from embedspec.models.encoder import Encoder
 from embedspec.models.tokenization import TextTokenizer
@@ -249,7 +248,7 @@ class Application:
                 f"{len(diff.replace)} with another text, {len(diff.patch)} with other metadata, "
                 f"{len(diff.delete)} too many; readers were not moved",
                 where=self._session.spec.name,
-                fix="run `embedspec reconcile` again; if it stays so, look for another writer of these tables",
+                fix="run `embedspec reconcile` again; if it stays so, look for another writer",
             )
 
 
@@ -265,7 +264,7 @@ def _planned_rows(seen: Observation, at: Indices, flow: Flow) -> Iterator[Row]:
     fresh[seen.work.insert] = True
     is_fresh = fresh[at].tolist()
     found = 0
-    for record in read_selected(seen.source, positions):
+    for record in seen.reading.records(positions):
         if isinstance(record, DeadLetter):
             continue
         index = int(np.searchsorted(positions, record.position))

@@ -131,7 +131,7 @@ def explain(desired: Desired, live: BuildRecord | None) -> tuple[str, ...]:
 
 def _part(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if part == "text" and old["text"]["template"] != new["text"]["template"]:
-        return ["text template " + _short("".join(old["text"]["template"]), "".join(new["text"]["template"]))]
+        return ["text template " + _short(old["text"]["template"], new["text"]["template"])]
     prefix = {"vector": "embedding", "storage": "target"}.get(part, part)
     before = {k: v for k, v in old[part].items() if k != "encoder"}
     after = {k: v for k, v in new[part].items() if k != "encoder"}

@@ -79,7 +79,7 @@ def desire(spec: Spec, model: ModelFacts, target: ResolvedTarget) -> Desired:
         "normalized": model.normalizes or storage.metric is Metric.cosine,
     }
     text = {
-        "template": [str(part) for part in parse_template(spec.corpus.text)],
+        "template": str(parse_template(spec.corpus.text)),
         "chunking": spec.corpus.chunking,
         "format": TEXT_FORMAT,
     }

@@ -15,9 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embedspec.cache.vectors import VectorCache
-from embedspec.corpus.reread import read_selected
-from embedspec.corpus.source import Source
-from embedspec.corpus.summary import summarize
 from embedspec.errors import SpecError
 from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconcile.decide import Decision, decide
@@ -30,6 +27,7 @@ from embedspec.reconcile.planner import (
     make_plan,
     make_work,
 )
+from embedspec.reconcile.reading import Reading
 from embedspec.reconcile.retry import retrying
 from embedspec.reconcile.session import ModelInUse, Session, model_of_build
 from embedspec.reconcile.writer import Base
@@ -44,6 +42,7 @@ from embedspec.types import (
     RowHashes,
     document_prefixes,
     hash_array,
+    hash_list,
     row_key,
 )
 
@@ -65,7 +64,7 @@ class Observation:
     desired: Desired
     recipe: Recipe
     model: ModelInUse
-    source: Source
+    reading: Reading
     corpus: CorpusFacts
     live_rows: RowHashes
     coverage: Coverage
@@ -90,12 +89,11 @@ def observe(
     record = retrying(lambda: store.observe(desired.name))
     decision = decide(desired, record)
     recipe = effective_recipe(desired, decision)
-    source = Source.of(
-        session.spec.corpus, base=session.loaded.base, template=recipe.template, fields=recipe.fields
-    )
+    limit_bytes = session.adapter.capabilities.max_text_bytes
+    reading = Reading.of(session.spec.corpus.source, recipe, session.loaded.base, limit_bytes)
     on_event(Event("read", "reading the corpus", unit="records"))
     registered = retrying(lambda: store.dead_letters(desired.name)) if record else []
-    corpus = _read_corpus(session, source, limit=limit)
+    corpus = _read_corpus(session, reading, limit=limit)
     live_rows = _scan(store, decision.live)
     same = decision.work is not None and decision.live is not None and decision.work.id == decision.live.id
     work_rows = live_rows if same else _scan(store, decision.work)
@@ -105,13 +103,10 @@ def observe(
     model = _model_for(session, decision)
     cache = VectorCache.open(session.home.cache, model.fingerprint, model.facts.native_dimension)
     bases, base_contents, missing = _find_vectors(store, record, work, live_rows, model, desired, cache)
-    coverage = _count_tokens(store, source, corpus, work, missing, model)
+    coverage = _count_tokens(store, reading, corpus, work, missing, model)
     if probe and len(missing):
-        _probe(session, source, corpus, work, missing, model)
-    aim = decision.live if decision.follow_live and decision.live else None
-    storage = desired.storage
-    rows_after = len(corpus.rows) if aim is None else len(live_rows)
-    estimate = session.adapter.estimate(storage, rows_after, corpus.text_bytes)
+        _probe(session, reading, corpus, work, missing, model)
+    estimate = session.adapter.estimate(desired.storage, len(corpus.rows), corpus.text_bytes)
     standing = [*corpus.dead, *known]
     plan = make_plan(
         desired,
@@ -125,7 +120,7 @@ def observe(
         _seconds(session, model, coverage.tokens),
         len(standing),
         proof={
-            "spec": spec_fingerprint(session.spec),
+            "spec": spec_fingerprint(session.spec, session.target.model_dump(mode="json")),
             "model": model.fingerprint,
             "corpus": corpus.digest,
             "store": retrying(store.identity),
@@ -142,7 +137,7 @@ def observe(
         desired,
         recipe,
         model,
-        source,
+        reading,
         corpus,
         live_rows,
         coverage,
@@ -160,10 +155,10 @@ def _scan(store: Store, build: BuildRecord | None) -> RowHashes:
     return retrying(lambda: RowHashes.concat(list(store.scan(build))))
 
 
-def _read_corpus(session: Session, source: Source, *, limit: int | None) -> CorpusFacts:
-    summary = summarize(source, limit=limit, max_text_bytes=session.adapter.capabilities.max_text_bytes)
-    absent = sorted(summary.absent_fields & set(source.template_fields))
-    if absent:
+def _read_corpus(session: Session, reading: Reading, *, limit: int | None) -> CorpusFacts:
+    summary = reading.summarize(limit)
+    absent = summary.absent_template_fields
+    if absent and summary.records:
         named = ", ".join(repr(f) for f in absent)
         raise SpecError(
             f"the text template names {named}, which no record of the corpus has",
@@ -171,16 +166,18 @@ def _read_corpus(session: Session, source: Source, *, limit: int | None) -> Corp
             fix="check the field's name; nested fields are written with dots, e.g. {meta.title}",
         )
     notices = list(summary.notices)
-    for field in sorted(summary.absent_fields & set(source.field_types)):
-        notices.append(f"metadata field {field!r} is in no record of the corpus")
+    if summary.records:
+        notices += [
+            f"metadata field {f!r} is in no record of the corpus" for f in summary.absent_metadata_fields
+        ]
     return CorpusFacts(
         rows=summary.rows,
         positions=summary.positions,
         protected=summary.protected,
-        dead=tuple(summary.dead),
+        dead=summary.dead,
         empty=summary.empty,
         complete=summary.complete,
-        incomplete_because=tuple(summary.incomplete_because),
+        incomplete_because=summary.incomplete_because,
         limited=summary.limited,
         notices=tuple(notices),
         text_bytes=summary.text_bytes,
@@ -206,8 +203,8 @@ def _set_aside(
     at = np.flatnonzero(np.isin(rows.key, known))
     still = [
         (int(i), letters[key])
-        for i, key in zip(at, _keys(rows.key[at]), strict=True)
-        if _keys(rows.content[i : i + 1])[0].hex() == letters[key].content
+        for i, key in zip(at, hash_list(rows.key[at]), strict=True)
+        if hash_list(rows.content[i : i + 1])[0].hex() == letters[key].content
     ]
     if not still:
         return corpus, []
@@ -221,11 +218,6 @@ def _set_aside(
         protected=protected,
     )
     return reduced, [letter for _, letter in still]
-
-
-def _keys(values: HashArray) -> list[bytes]:
-    raw = np.ascontiguousarray(values).tobytes()
-    return [raw[i : i + 16] for i in range(0, len(raw), 16)]
 
 
 def _model_for(session: Session, decision: Decision) -> ModelInUse:
@@ -277,19 +269,21 @@ def _reusable(record: IndexRecord | None, live: BuildRecord | None) -> list[Buil
     return ([live] if live is not None else []) + sorted(others, key=lambda b: b.created, reverse=True)
 
 
-def _texts(store: Store, source: Source, corpus: CorpusFacts, work: Work, wanted: HashArray) -> Iterator[str]:
+def _texts(
+    store: Store, reading: Reading, corpus: CorpusFacts, work: Work, wanted: HashArray
+) -> Iterator[str]:
     """One text for each wanted content hash: from the corpus, or, for rows taken over, from the
     live build. Texts that moved meanwhile are skipped."""
     written = np.concatenate([work.insert, work.replace])
     contents = corpus.rows.content[written]
     first, index = np.unique(contents, return_index=True)
     chosen = written[index[np.isin(first, wanted)]]
-    for record in read_selected(source, np.sort(corpus.positions[chosen])):
+    for record in reading.records(np.sort(corpus.positions[chosen])):
         if not isinstance(record, DeadLetter):
             yield record.text
     if len(work.takeover) and work.decision.live is not None:
         from_corpus = corpus.rows.content[chosen]
-        left = set(_keys(np.setdiff1d(wanted, from_corpus)))
+        left = set(hash_list(np.setdiff1d(wanted, from_corpus)))
         for row in store.rows(work.decision.live, work.takeover):
             if row.content in left:
                 left.discard(row.content)
@@ -297,7 +291,7 @@ def _texts(store: Store, source: Source, corpus: CorpusFacts, work: Work, wanted
 
 
 def _count_tokens(
-    store: Store, source: Source, corpus: CorpusFacts, work: Work, missing: HashArray, model: ModelInUse
+    store: Store, reading: Reading, corpus: CorpusFacts, work: Work, missing: HashArray, model: ModelInUse
 ) -> Coverage:
     reused = len(work.needed) - len(missing)
     if not len(missing):
@@ -306,7 +300,7 @@ def _count_tokens(
     wanted = missing[:: len(missing) // SAMPLE_TEXTS] if sampled else missing
     tokenizer = TextTokenizer(model.resolved, model.document_prompt)
     tokens = truncated = texts = 0
-    source_texts = _texts(store, source, corpus, work, wanted)
+    source_texts = _texts(store, reading, corpus, work, wanted)
     while chunk := list(itertools.islice(source_texts, 4096)):
         counts, cut = tokenizer.count(chunk)
         tokens += int(counts.sum())
@@ -351,7 +345,7 @@ def remember_speed(session: Session, model: ModelInUse, tokens: int, seconds: fl
 
 def _probe(
     session: Session,
-    source: Source,
+    reading: Reading,
     corpus: CorpusFacts,
     work: Work,
     missing: HashArray,
@@ -363,7 +357,7 @@ def _probe(
     step = max(1, len(missing) // PROBE_TEXTS)
     written = np.concatenate([work.insert, work.replace])
     chosen = written[np.isin(corpus.rows.content[written], missing[::step])]
-    records = read_selected(source, np.sort(corpus.positions[chosen][:PROBE_TEXTS]))
+    records = reading.records(np.sort(corpus.positions[chosen][:PROBE_TEXTS]))
     texts = [r.text for r in records if not isinstance(r, DeadLetter)]
     if not texts:
         return

@@ -105,9 +105,8 @@ def _require_unmoved(saved: Plan, now: Plan) -> None:
     }
     moved = [why for key, why in names.items() if saved.proof.get(key) != now.proof.get(key)]
     if not moved and now.chunks.embed > saved.chunks.embed:
-        moved = [
-            f"it would now embed {now.chunks.embed:,} texts instead of {saved.chunks.embed:,} (cache deleted?)"
-        ]
+        more = f"{now.chunks.embed:,} texts instead of {saved.chunks.embed:,}"
+        moved = [f"it would now embed {more} (cache deleted?)"]
     if not moved and saved.class_ is not now.class_:
         moved = [f"its class is now {now.class_.value} instead of {saved.class_.value}"]
     if moved:
@@ -156,7 +155,7 @@ def _apply(
     on_live = decision.live is not None and outcome.build.id == decision.live.id
     for _ in range(PASSES):
         work.fill(seen, outcome)
-        if on_live or limits.reason or not (outcome.flow.moved or seen.source.moved()):
+        if on_live or limits.reason or not (outcome.flow.moved or seen.reading.moved()):
             break
         outcome.flow.moved = 0
         seen = observe(session, store, limit=options.limit, on_event=on_event)

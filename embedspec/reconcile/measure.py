@@ -1,0 +1,69 @@
+"""`eval`: golden labels against the live build, through its own store and index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embedspec.errors import SpecError
+from embedspec.evaluate.golden import load_golden
+from embedspec.evaluate.run import DEPTH, evaluate_run, write_trec_run
+from embedspec.reconcile.observe import Listener
+from embedspec.reconcile.reader import Index
+from embedspec.reconcile.retry import retrying
+from embedspec.reconcile.session import Session
+from embedspec.results import EvalResult
+from embedspec.types import Event, hash_array, row_key
+
+
+def evaluate(session: Session, *, run_file: Path | None, on_event: Listener) -> EvalResult:
+    """Raises SpecError (exit 1) where the spec names no golden labels, with the two ways out."""
+    declared = session.spec.evaluation
+    if declared is None or declared.golden is None:
+        raise SpecError(
+            "the spec names no golden labels to measure against",
+            where=session.loaded.where("evaluation"),
+            fix="add `evaluation: {golden: {queries: …, qrels: …}}`, or compare by eye with `embedspec query`",
+        )
+    base = session.loaded.base
+    golden = load_golden(base / declared.golden.queries, base / declared.golden.qrels)
+    done = 0
+    with session.open_store(write=False) as store:
+        index = Index(
+            store,
+            session.spec.name,
+            base=base,
+            home=session.home,
+            max_k=session.adapter.capabilities.max_k,
+        )
+        live = index.live()
+
+        def search(texts: list[str]) -> list[list[tuple[str, float]]]:
+            nonlocal done
+            found, lists = index.search_many(texts, DEPTH)
+            if found.build.id != live.build.id:
+                raise SpecError(
+                    f"readers moved from build {live.build.id} to {found.build.id} during the measurement",
+                    where=session.spec.name,
+                    fix="run `embedspec eval` again",
+                )
+            done += len(texts)
+            on_event(Event("eval", "", done=done, total=len(golden.queries), unit="queries"))
+            return [[(hit.id, hit.score) for hit in hits] for hits in lists]
+
+        def known(ids: list[str]) -> set[str]:
+            keys = hash_array([row_key(i, 0) for i in ids])
+            return {row.id for row in retrying(lambda: list(store.rows(live.build, keys)))}
+
+        measured = evaluate_run(golden, search, known)
+        if run_file is not None:
+            write_trec_run(run_file, measured.run)
+    metrics: dict[str, float | None] = {**measured.metrics}
+    if live.build.index.get("type") == "exact":
+        metrics["ann_recall@10"] = None
+    return EvalResult(
+        metrics=metrics,
+        queries=measured.queries,
+        verdict=None,
+        build=live.build.id,
+        warnings=measured.warnings,
+    )

@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from embedspec.errors import CapabilityError
-from embedspec.stores.memory_store import MemoryStore, Target
+from embedspec.stores.memory_store import MemoryStore
+from embedspec.stores.memory_target import Target
 from embedspec.stores.protocol import Capabilities, OpenContext, ResolvedTarget, StoreEstimate
 from embedspec.types import Metric, Quantization, StorageDefinition
 

@@ -365,7 +365,8 @@ def score(
     if metric is Metric.dot:
         return dot
     norms = np.sqrt(_row_sums(np.square(matrix))) * np.sqrt(np.square(query).sum())
-    return np.divide(dot, norms, out=np.zeros_like(dot), where=norms > 0)
+    cosine: npt.NDArray[np.float64] = np.divide(dot, norms, out=np.zeros_like(dot), where=norms > 0)
+    return cosine
 
 
 def _row_sums(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -73,7 +73,7 @@ def _missing_documents(golden: Golden, known_ids: KnownIds) -> list[str]:
         for document, score in judged.items()
         if score > 0
     }
-    known = known_ids(list(relevant))
+    known = known_ids(list(relevant)) if relevant else set()
     missing = [document for document in relevant if document not in known]
     if not missing:
         return []

@@ -63,6 +63,14 @@ def test_f24_judged_document_that_is_not_in_the_index_is_named() -> None:
     assert result.metrics["recall@10"] == 0.5
 
 
+def test_without_relevant_documents_the_index_is_not_asked() -> None:
+    def known(ids: list[str]) -> set[str]:
+        raise AssertionError(ids)
+
+    result = evaluate_run(golden({"1": {"a": 0}}), lambda texts: [[("a", 1.0)]], known)
+    assert result.metrics["ndcg@10"] == 0.0
+
+
 def test_queries_go_in_batches_and_lists_are_cut_to_k_documents() -> None:
     names = [f"q{i}" for i in range(600)]
     hits = [("a", 0.9), ("a", 0.8), ("b", 0.7), ("a", 0.6), ("c", 0.5), ("d", 0.4)]

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from embedspec.models.canaries import (
-    check_canary,
-    from_base64,
-    make_canary,
-    passed_before,
-    remember_pass,
-    to_base64,
-)
+from embedspec.models.canaries import PassedChecks, check_canary, from_base64, make_canary, to_base64
 from embedspec.models.encoder import Encoder, load_encoder
 from embedspec.reconcile.home import Home
 from embedspec.reconcile.session import ModelInUse
 from embedspec.stores.records import Canary, IndexRecord
+from embedspec.types import digest
 
 QUICK_SAMPLE = 8
 """How many of the 64 texts a one-shot query checks the first time."""
@@ -29,19 +21,20 @@ def load_checked_encoder(
     encoder = load_encoder(model.resolved, weights=model.weights)
     stored = find_canary(record, model.fingerprint)
     if stored is None:
-        vectors = make_canary(encoder, model.document_prompt)
+        made = make_canary(encoder, model.document_prompt, model.fingerprint)
         return encoder, Canary(
             encoder=model.fingerprint,
-            version=vectors.version,
-            dimension=vectors.dimension,
-            vectors=to_base64(vectors),
+            version=made.version,
+            dimension=made.dimension,
+            vectors=to_base64(made.vectors),
         )
-    folder: Path = home.cache
-    if not passed_before(folder, stored.vectors, encoder):
+    passed = PassedChecks(home.cache)
+    mark = f"{model.fingerprint}:{digest(stored.vectors.encode()).hex()}"
+    if not passed.has(encoder, mark):
         sample = QUICK_SAMPLE if quick else None
         check_canary(encoder, model.document_prompt, from_base64(stored.vectors, stored.dimension), sample)
         if not quick:
-            remember_pass(folder, stored.vectors, encoder)
+            passed.add(encoder, mark)
     return encoder, stored
 
 

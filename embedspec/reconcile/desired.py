@@ -138,7 +138,7 @@ def holds_full_vectors(build: BuildRecord, encoder: str, native_dimension: int) 
     """Whether a build's rows are the encoder's own full-length float32 vectors, from which any
     other cut can be computed."""
     vector = build.identity["vector"]
-    untouched = bool(build.identity["encoder"].get("normalize")) or not vector["normalized"]
+    untouched = bool(build.identity["encoder"]["modules"]["normalize"]) or not vector["normalized"]
     return (
         build.fingerprints.encoder == encoder
         and build.dimension == native_dimension

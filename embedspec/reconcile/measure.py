@@ -6,7 +6,8 @@ from pathlib import Path
 
 from embedspec.errors import SpecError
 from embedspec.evaluate.golden import load_golden
-from embedspec.evaluate.run import DEPTH, evaluate_run, write_trec_run
+from embedspec.evaluate.metrics import DEPTH
+from embedspec.evaluate.run import evaluate_run, write_trec_run
 from embedspec.reconcile.observe import Listener
 from embedspec.reconcile.reader import Index
 from embedspec.reconcile.retry import retrying
@@ -22,7 +23,7 @@ def evaluate(session: Session, *, run_file: Path | None, on_event: Listener) -> 
         raise SpecError(
             "the spec names no golden labels to measure against",
             where=session.loaded.where("evaluation"),
-            fix="add `evaluation: {golden: {queries: …, qrels: …}}`, or compare by eye with `embedspec query`",
+            fix="add `evaluation: {golden: {queries: …, qrels: …}}`, or look at hits with `embedspec query`",
         )
     base = session.loaded.base
     golden = load_golden(base / declared.golden.queries, base / declared.golden.qrels)

@@ -234,11 +234,10 @@ class Pipeline:
                 int(lengths[indices].sum()),
                 sum(len(new[i].text) for i in indices),
             )
-            for indices in token_budget_batches(lengths)
+            for indices in token_budget_batches(lengths, self._load_encoder().budget_tokens)
         ]
         busy["tokenize"] += time.perf_counter() - started
-        # Longest first: whatever memory a batch needs is known to be there at once.
-        for batch in reversed(batches):
+        for batch in batches:
             self._batches.put(batch, batch.tokens * 4 + batch.characters)
 
     # -- calling thread ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from embedspec.catalog.card import read_card
 from embedspec.catalog.policy import judge
 from embedspec.errors import EmbedspecError, ModelError, PolicyError
 from embedspec.models.identity import encoder_identity
-from embedspec.models.lock import LockFile
+from embedspec.models import lock as lockfile
 from embedspec.models.resolve import ResolvedModel, resolve_model
 from embedspec.reconcile.desired import Desired, ModelFacts, desire
 from embedspec.reconcile.home import Home
@@ -25,8 +25,6 @@ from embedspec.spec.load import LoadedSpec
 from embedspec.stores.adapters import adapter as find_adapter
 from embedspec.stores.protocol import Adapter, OpenContext, Store
 from embedspec.stores.records import BuildRecord, ModelReference
-
-LOCK_NAME = "embedspec.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +71,40 @@ class Session:
     def target(self) -> BaseModel:
         return self.loaded.target_as(self.adapter.target_model)
 
+    @property
+    def _lock_path(self) -> Path:
+        return self.loaded.base / lockfile.FILE_NAME
+
     @cached_property
-    def lock(self) -> LockFile:
-        return LockFile.read(self.loaded.base / LOCK_NAME)
+    def _lock_key(self) -> str:
+        return lockfile.lock_key(self.spec.model.use, self.spec.model.revision)
 
     @cached_property
     def model(self) -> ModelInUse:
         """The spec's model, resolved and compared with the lock file (exit 8 if it differs)."""
         spec = self.spec.model
-        locked = None if self._upgrade else self.lock.entry(spec.use, spec.revision)
+        entry = lockfile.read(self._lock_path).get(self._lock_key)
         resolved = resolve_model(
             spec.use,
             spec.revision,
             base=self.loaded.base,
-            locked_commit=locked.commit if locked else None,
+            locked_commit=entry.get("commit") if entry and not self._upgrade else None,
             weights_needed=self._weights_needed,
             hash_cache=self.home.cache,
         )
-        if locked is None and self._locked:
+        found = lockfile.check(entry, resolved)
+        if found.status == "missing" and self._locked:
             raise ModelError(
-                f"{spec.use} has no entry in {LOCK_NAME}, and --locked forbids adding one",
-                where=str(self.loaded.base / LOCK_NAME),
+                f"{spec.use} has no entry in {lockfile.FILE_NAME}, and --locked forbids adding one",
+                where=str(self._lock_path),
                 fix="run `embedspec reconcile` once without --locked and commit the lock file",
             )
-        if locked is not None:
-            self.lock.require_same(locked, resolved)
+        if found.status == "differs" and not self._upgrade:
+            raise ModelError(
+                f"{spec.use} is not the model that was locked: {'; '.join(found.differences)}",
+                where=str(self._lock_path),
+                fix="put the locked files back, or take the new model on purpose with `reconcile --upgrade`",
+            )
         prompts = spec.prompts
         document = resolved.prompts.document if prompts.document is None else prompts.document
         query = resolved.prompts.query if prompts.query is None else prompts.query
@@ -143,9 +150,8 @@ class Session:
             )
 
     def write_lock(self) -> None:
-        """Add or (with --upgrade) replace the model's entry; nothing is written if it is there."""
-        if self.lock.add(self.spec.model.use, self.spec.model.revision, self.model.resolved):
-            self.lock.write()
+        """Add the model's entry, or replace it under --upgrade; the file is not touched if it is there."""
+        lockfile.write(self._lock_path, {self._lock_key: lockfile.lock_entry(self.model.resolved)})
 
     @contextmanager
     def open_store(self, *, write: bool) -> Iterator[Store]:

@@ -96,7 +96,7 @@ class RowWriter:
 
     def _add_full(self, rows: list[Row], full: Matrix) -> None:
         reduced = reduce_vectors(full, self._build.dimension, self._normalized, self._build.quantization)
-        bad = invalid_rows(reduced, self._build.metric)
+        bad = dict(invalid_rows(reduced, self._build.metric))
         if bad:
             self.dead += [_letter(rows[i], reason, "embed") for i, reason in bad.items()]
             keep = [i for i in range(len(rows)) if i not in bad]

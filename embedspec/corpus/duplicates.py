@@ -52,7 +52,7 @@ def explain_duplicates(source: JsonlSource, rules: RecordRules, found: Duplicate
         if isinstance(line, LongLine | PartFault):
             continue
         try:
-            document_id = read(line.data, line.expected_keys)[0]
+            document_id = read(line.data, line.expected_keys)[0].decode()
         except RecordRefused:
             continue
         key = row_key(document_id, 0)

@@ -65,12 +65,12 @@ def compile_metadata(fields: Iterable[tuple[str, FieldType]]) -> Callable[[Mappi
             if value is not None and value is not ABSENT:
                 _check(path, kind, value)
                 found[path] = value
-        return _dump(found)
+        return dump_canonical(found)
 
     return canonical
 
 
-def _dump(found: dict[str, Any]) -> bytes:
+def dump_canonical(found: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits

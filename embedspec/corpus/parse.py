@@ -6,10 +6,12 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+_REMEMBERED_OBJECTS = 8
 MAX_DIGITS = 4300
 """Longest integer in decimal digits; Python's own limit (sys.int_info)."""
 
@@ -18,7 +20,9 @@ class LineRefused(Exception):
     """The line is no record. `record` is what could be read of it, None if nothing; keys that stood
     twice in it are in `doubled` (an id among them is no id)."""
 
-    def __init__(self, reason: str, record: dict[str, Any] | None = None, doubled: frozenset[str] = frozenset()):
+    def __init__(
+        self, reason: str, record: dict[str, Any] | None = None, doubled: frozenset[str] = frozenset()
+    ):
         super().__init__(reason)
         self.reason = reason
         self.record = record
@@ -32,6 +36,30 @@ def count_keys(value: dict[str, Any] | list[Any]) -> int:
         if type(inner) is dict or type(inner) is list:
             total += count_keys(inner)
     return total
+
+
+def compile_key_check() -> Callable[[dict[str, Any], int], bool]:
+    """A function that tells whether a record has exactly so many keys, in all objects together.
+
+    Records of one source are mostly of one shape, so it first looks into those fields that were
+    objects in an earlier record. That counts too few keys at most, and a record never has more than
+    `screen.expected_keys` says: if the numbers are equal, nothing was left out.
+    """
+    objects: list[str] = []
+
+    def keys_match(record: dict[str, Any], expected: int) -> bool:
+        count = len(record)
+        for name in objects:
+            inner = record.get(name)
+            if type(inner) is dict:
+                count += len(inner)
+        if count == expected:
+            return True
+        if len(objects) < _REMEMBERED_OBJECTS:
+            objects.extend(k for k, v in record.items() if type(v) is dict and k not in objects)
+        return count_keys(record) == expected
+
+    return keys_match
 
 
 def parse_exactly(line: bytes) -> dict[str, Any]:

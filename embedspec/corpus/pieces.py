@@ -55,9 +55,8 @@ def find_parts(base: Path, patterns: Sequence[str]) -> list[Part]:
                 where=str(literal),
                 fix=f"name its files, e.g. {pattern.rstrip('/')}/*.jsonl",
             )
-        names = (
-            [pattern] if os.path.lexists(literal) else glob.glob(pattern, root_dir=base, recursive=True)
-        )
+        # Path.glob refuses absolute patterns and, before Python 3.13, follows no links below `**`.
+        names = [pattern] if os.path.lexists(literal) else glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
         files = [path for name in names if not (path := base / name).is_dir()]
         if not files:
             raise SourceError(
@@ -73,7 +72,9 @@ def find_parts(base: Path, patterns: Sequence[str]) -> list[Part]:
 def _name(base: Path, path: Path) -> str:
     normal = Path(os.path.normpath(path))
     home = Path(os.path.normpath(base))
-    return normal.relative_to(home).as_posix() if normal.is_relative_to(home) else os.path.relpath(normal, home)
+    return (
+        normal.relative_to(home).as_posix() if normal.is_relative_to(home) else os.path.relpath(normal, home)
+    )
 
 
 def read_pieces(part: Part) -> Iterator[bytes]:

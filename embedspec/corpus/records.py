@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
 
-from embedspec.corpus.metadata import MetadataRefused, compile_metadata
-from embedspec.corpus.parse import LineRefused, count_keys, has_surrogate, mend, parse_exactly
+from embedspec.corpus.metadata import MetadataRefused, compile_metadata, dump_canonical
+from embedspec.corpus.parse import LineRefused, compile_key_check, has_surrogate, mend, parse_exactly
+from embedspec.corpus.render import compile_render
 from embedspec.spec.template import ABSENT, Template, look_up
 from embedspec.types import MAX_ID_BYTES, FieldType, digest, row_key
 
@@ -62,20 +63,32 @@ class RecordRefused(Exception):
 
 
 @dataclass(slots=True)
+class Tally:
+    """How many documents something was found in, and the first of them."""
+
+    count: int = 0
+    first: str = ""
+    _last: str = ""
+
+    def add(self, document_id: str) -> None:
+        if document_id != self._last:
+            self.count += 1
+            self.first = self.first or document_id
+            self._last = document_id
+
+
+@dataclass(slots=True)
 class Findings:
-    """What a reader noticed on the way; counts are of records."""
+    """What a reader noticed on the way."""
 
     unseen_fields: set[str]
     """Declared fields that no record has had so far (a null counts as had)."""
-    surrogates: int = 0
-    nuls: int = 0
-    first_surrogate: str | None = None
-    """Id of the first such document."""
-    first_nul: str | None = None
+    surrogates: Tally = field(default_factory=Tally)
+    nuls: Tally = field(default_factory=Tally)
 
 
-Parsed: TypeAlias = tuple[str, bytes, str, bytes, bytes]
-"""id, id in UTF-8, text, text in UTF-8, canonical metadata in UTF-8."""
+Parsed: TypeAlias = tuple[bytes, bytes, bytes]
+"""id, text and canonical metadata, all UTF-8."""
 
 
 def compile_reader(rules: RecordRules) -> tuple[Callable[[bytes, int], Parsed], Findings]:
@@ -85,39 +98,39 @@ def compile_reader(rules: RecordRules) -> tuple[Callable[[bytes, int], Parsed], 
     hashing and decompression its whole cost, which is why it is one closure.
     """
     id_field = rules.id_field
-    render = rules.template.render
+    render = compile_render(rules.template)
     metadata_of = compile_metadata(rules.metadata)
     max_text_bytes = rules.max_text_bytes or 2**62
     findings = Findings({*rules.template.fields(), *(path for path, _ in rules.metadata)})
     unseen = findings.unseen_fields
+    max_id_bytes = MAX_ID_BYTES
     loads = orjson.loads
+    backslash = 0x5C
+    nul = "\0"
+    keys_match = compile_key_check()
 
     def read(line: bytes, expected_keys: int) -> Parsed:
         try:
             record = loads(line)
             exact = type(record) is dict and (
-                len(record) == expected_keys or count_keys(record) == expected_keys
+                len(record) == expected_keys or keys_match(record, expected_keys)
             )
         except (orjson.JSONDecodeError, RecursionError):
             exact = False
-        mended = False
         if not exact:
-            try:
-                record, mended = _parse_again(line, id_field)
-            except RecursionError:
-                raise RecordRefused("not readable: nested too deeply") from None
+            record = _parse_again(line, id_field, findings)
         document_id = record.get(id_field)
         if type(document_id) is not str:
             document_id = _read_id(record, id_field)
         id_bytes = document_id.encode()
-        if not 0 < len(id_bytes) <= MAX_ID_BYTES or b"\0" in id_bytes:
+        if not 0 < len(id_bytes) <= max_id_bytes or 0 in id_bytes:
             raise RecordRefused(_id_fault(document_id, id_field))
         if unseen:
             unseen.difference_update([path for path in unseen if look_up(record, path) is not ABSENT])
         text = render(record)
-        has_nul = "\0" in text
-        if has_nul:
-            text = text.replace("\0", _REPLACEMENT)
+        if nul in text:
+            text = text.replace(nul, _REPLACEMENT)
+            findings.nuls.add(document_id)
         text_bytes = text.encode()
         if len(text_bytes) > max_text_bytes:
             raise RecordRefused(
@@ -130,34 +143,31 @@ def compile_reader(rules: RecordRules) -> tuple[Callable[[bytes, int], Parsed], 
             metadata = metadata_of(record)
         except MetadataRefused as error:
             raise RecordRefused(str(error), document_id) from None
-        if b"\\u0000" in metadata:
-            metadata, found = _without_nul(metadata)
-            has_nul = has_nul or found
-        if mended:
-            findings.surrogates += 1
-            findings.first_surrogate = findings.first_surrogate or document_id
-        if has_nul:
-            findings.nuls += 1
-            findings.first_nul = findings.first_nul or document_id
-        return document_id, id_bytes, text, text_bytes, metadata
+        if backslash in metadata and b"\\u0000" in metadata:
+            metadata = _without_nul(metadata, document_id, findings)
+        return id_bytes, text_bytes, metadata
 
     return read, findings
 
 
-def _parse_again(line: bytes, id_field: str) -> tuple[dict[str, Any], bool]:
-    """Parse exactly. True beside the record if halves of surrogate pairs were replaced in it."""
+def _parse_again(line: bytes, id_field: str, findings: Findings) -> dict[str, Any]:
+    """Parse exactly, halves of surrogate pairs replaced. Raises RecordRefused."""
     try:
         record = parse_exactly(line)
+        if b"\\u" not in line:
+            return record
+        document_id = look_up(record, id_field)
+        if isinstance(document_id, str) and has_surrogate(document_id):
+            shown = json.dumps(mend(document_id), ensure_ascii=False)
+            raise RecordRefused(f"the id {shown} holds one half of a surrogate pair")
+        mended: dict[str, Any] = mend(record)
+        if mended != record:
+            findings.surrogates.add(str(document_id))
+        return mended
     except LineRefused as error:
         raise RecordRefused(error.reason, _id_of_refused(error, id_field)) from None
-    if b"\\u" not in line:
-        return record, False
-    document_id = look_up(record, id_field)
-    if isinstance(document_id, str) and has_surrogate(document_id):
-        shown = json.dumps(mend(document_id), ensure_ascii=False)
-        raise RecordRefused(f"the id {shown} holds one half of a surrogate pair")
-    mended = mend(record)
-    return mended, mended != record
+    except RecursionError:
+        raise RecordRefused("not readable: nested too deeply") from None
 
 
 def _id_of_refused(error: LineRefused, id_field: str) -> str | None:
@@ -200,8 +210,8 @@ def _id_fault(document_id: str, id_field: str) -> str:
     return f"the id {document_id[:40]!r}… has {size:,} bytes, an id takes at most {MAX_ID_BYTES}"
 
 
-def _without_nul(metadata: bytes) -> tuple[bytes, bool]:
-    """Canonical metadata with NUL replaced; False if the escape was only the text `\\u0000`."""
+def _without_nul(metadata: bytes, document_id: str, findings: Findings) -> bytes:
+    """Canonical metadata with NUL replaced; as it was if the escape is only the text `\\u0000`."""
     found = False
 
     def replace(value: Any) -> Any:
@@ -215,18 +225,19 @@ def _without_nul(metadata: bytes) -> tuple[bytes, bool]:
 
     mended = replace(json.loads(metadata))
     if not found:
-        return metadata, False
-    text = json.dumps(mended, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return text.encode(), True
+        return metadata
+    findings.nuls.add(document_id)
+    return dump_canonical(mended)
 
 
 def make_record(parsed: Parsed, position: int, place: str) -> Record:
-    document_id, _, text, text_bytes, metadata = parsed
+    id_bytes, text_bytes, metadata = parsed
+    document_id = id_bytes.decode()
     return Record(
         position=position,
         place=place,
         id=document_id,
-        text=text,
+        text=text_bytes.decode(),
         metadata=metadata.decode(),
         key=row_key(document_id, 0),
         content=digest(text_bytes),

@@ -12,7 +12,10 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-_QUOTE, _COLON, _NEWLINE, _SPACE, _TAB, _RETURN, _ZERO = b'":\n \t\r0'
+_QUOTE, _COLON, _SPACE, _TAB, _RETURN, _ZERO = b'": \t\r0'
+_KINDS = np.zeros(256, dtype=np.uint8)
+_KINDS[_QUOTE] = 1
+_KINDS[[_SPACE, _TAB, _RETURN]] = 2
 _LONG_INTEGER = 19
 """Digits from which an integer may not fit 64 bits (2^63 has 19)."""
 _STRIDE = 9
@@ -30,13 +33,12 @@ def expected_keys(data: bytes, ends: npt.NDArray[np.intp]) -> npt.NDArray[np.int
     """
     array = np.frombuffer(data, dtype=np.uint8)
     colons = np.flatnonzero(array == _COLON)
-    before = array[colons - 1]
-    blank = (before == _SPACE) | (before == _TAB) | (before == _RETURN)
-    after_key = before == _QUOTE
-    if blank.any():
-        spaced = colons[blank]
-        after_key[np.flatnonzero(blank)] = _quote_before(array, spaced)
-    counts = np.bincount(np.searchsorted(ends, colons[after_key]), minlength=len(ends))
+    kind = _KINDS[array[colons - 1]]
+    after_key = kind == 1
+    blank = np.flatnonzero(kind == 2)
+    if len(blank):
+        after_key[blank] = _quote_before(array, colons[blank])
+    counts = np.diff(np.searchsorted(colons[after_key], ends), prepend=0)
     counts[np.searchsorted(ends, _long_integers(data, array))] = -1
     return counts
 
@@ -46,12 +48,12 @@ def _quote_before(array: npt.NDArray[np.uint8], colons: npt.NDArray[np.intp]) ->
     blanks the answer is yes, which only costs an exact parse."""
     at = colons - 1
     for _ in range(4):
-        blank = np.isin(array[at], (_SPACE, _TAB, _RETURN))
+        blank = _KINDS[array[at]] == 2
         if not blank.any():
             break
         at = np.maximum(at - blank, 0)
-    byte: npt.NDArray[np.uint8] = array[at]
-    return np.isin(byte, (_QUOTE, _SPACE, _TAB, _RETURN))
+    quote_or_blank: npt.NDArray[np.bool_] = _KINDS[array[at]] != 0
+    return quote_or_blank
 
 
 def _long_integers(data: bytes, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
@@ -63,5 +65,7 @@ def _long_integers(data: bytes, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.
             return candidates
         candidates = candidates[(array[candidates + step] - np.uint8(_ZERO)) < 10]
     reach = _LONG_INTEGER - 1
-    long = [bool(_ANY_LONG_INTEGER.search(data, max(0, at - reach), at + reach + 1)) for at in candidates]
-    return candidates[np.asarray(long, dtype=bool)]
+    found = [
+        at for at in candidates.tolist() if _ANY_LONG_INTEGER.search(data, max(0, at - reach), at + reach + 1)
+    ]
+    return np.array(found, dtype=np.intp)

@@ -35,7 +35,9 @@ from embedspec.types import (
 
 _ROW_BYTES = 48
 """Key, content hash and metadata hash; the position makes it 56."""
-_FIRST_CHUNK = b"\0\0\0\0"
+_PREFIX_BYTES = 12
+"""Of a key: what stands for the document; the chunk number, 0 here, follows (types.row_key)."""
+_CHUNK_0 = b"\0\0\0\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class _Spool:
         self._left = -1 if limit is None else limit
         self._read, self._findings = compile_reader(rules)
         self._hash = hashlib.blake2b(digest_size=16)
-        self._rows: list[bytes] = []
+        self._rows: list[npt.NDArray[np.uint8]] = []
         self._positions: list[Positions] = []
         self._empty: list[bytes] = []
         self._empty_positions: list[int] = []
@@ -121,35 +123,35 @@ class _Spool:
 
     def take(self, block: Block) -> None:
         read = self._read
-        blake2b = hashlib.blake2b
+        fresh_hash = hashlib.blake2b(digest_size=16).copy  # a third cheaper than the constructor
         hashes: list[bytes] = []
-        add = hashes.extend
+        add = hashes.append
         skipped: list[int] = []
         text_bytes = 0
         left = self._left
         index = -1
         for index, (line, expected) in enumerate(zip(block.lines(), block.expected_keys(), strict=True)):
             try:
-                _, id_bytes, _, text, metadata = read(line, expected)
+                id_bytes, text, metadata = read(line, expected)
             except RecordRefused as refused:
                 skipped.append(index)
                 self.lose(letter_of_record(refused, block.part, block.place(index), line))
                 continue
-            key = blake2b(id_bytes, digest_size=16).digest()[:12]
+            key = fresh_hash()
+            key.update(id_bytes)
             if not text:
                 skipped.append(index)
-                self._empty.append(key + _FIRST_CHUNK)
+                self._empty.append(key.digest()[:_PREFIX_BYTES] + _CHUNK_0)
                 self._empty_positions.append(block.position + index)
                 continue
             text_bytes += len(text)
-            add(
-                (
-                    key,
-                    _FIRST_CHUNK,
-                    blake2b(text, digest_size=16).digest(),
-                    blake2b(metadata, digest_size=16).digest(),
-                )
-            )
+            content = fresh_hash()
+            content.update(text)
+            metadata_hash = fresh_hash()
+            metadata_hash.update(metadata)
+            add(key.digest())
+            add(content.digest())
+            add(metadata_hash.digest())
             left -= 1
             if not left:
                 self.full = True
@@ -157,8 +159,9 @@ class _Spool:
         self._left = left
         self._text_bytes += text_bytes
         self.records += index + 1
-        rows = b"".join(hashes)
-        self._hash.update(rows)
+        rows = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, _ROW_BYTES).copy()
+        rows[:, _PREFIX_BYTES : HASH_DTYPE.itemsize] = 0
+        self._hash.update(rows.data)
         self._rows.append(rows)
         positions = np.arange(block.position, block.position + index + 1, dtype=np.uint64)
         self._positions.append(np.delete(positions, skipped) if skipped else positions)
@@ -205,10 +208,9 @@ class _Spool:
         )
 
     def _arrays(self) -> tuple[RowHashes, Positions]:
-        data = b"".join(self._rows)
+        rows = np.concatenate([np.empty((0, _ROW_BYTES), dtype=np.uint8), *self._rows]).view(HASH_DTYPE)
         self._rows.clear()
-        columns = np.frombuffer(data, dtype=HASH_DTYPE).reshape(-1, _ROW_BYTES // HASH_DTYPE.itemsize)
-        key, content, metadata = (np.ascontiguousarray(columns[:, i]) for i in range(3))
+        key, content, metadata = (np.ascontiguousarray(rows[:, i]) for i in range(3))
         positions = np.concatenate([np.empty(0, dtype=np.uint64), *self._positions])
         return RowHashes(key, content, metadata), positions
 
@@ -228,20 +230,21 @@ class _Spool:
         return self._hash.hexdigest()
 
 
-def _protected(
-    dead: tuple[DeadLetter, ...], keys: HashArray, empty: HashArray
-) -> npt.NDArray[np.bytes_]:
+def _protected(dead: tuple[DeadLetter, ...], keys: HashArray, empty: HashArray) -> npt.NDArray[np.bytes_]:
+    """Sorting the keys is left out where nothing is lost, so nearly always."""
     lost = hash_array(sorted({row_key(letter.id, 0) for letter in dead if letter.id is not None}))
+    if not len(lost):
+        return document_prefixes(lost)
     return document_prefixes(np.setdiff1d(np.setdiff1d(lost, keys), empty))
 
 
 def _notices(findings: Findings) -> tuple[str, ...]:
     lines = []
-    for count, first, what in (
-        (findings.surrogates, findings.first_surrogate, "half a surrogate pair"),
-        (findings.nuls, findings.first_nul, "a NUL character"),
+    for tally, what in (
+        (findings.surrogates, "half a surrogate pair"),
+        (findings.nuls, "a NUL character"),
     ):
-        if count:
-            records = "record" if count == 1 else "records"
-            lines.append(f"{count:,} {records} with {what}, replaced by U+FFFD (the first: {first!r})")
+        if tally.count:
+            records = "1 record" if tally.count == 1 else f"{tally.count:,} records"
+            lines.append(f"{records} with {what}, replaced by U+FFFD (the first: {tally.first!r})")
     return tuple(lines)

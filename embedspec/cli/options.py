@@ -25,6 +25,15 @@ def _duration(text: str | float) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+def positive(text: str | int) -> int:
+    """A whole number of at least 1, for `parser=`: the message names what was given."""
+    if isinstance(text, int):
+        return text
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def _soft_codes(text: str) -> frozenset[int]:
     allowed = ", ".join(str(code) for code in sorted(exits.SOFT))
     codes = set()
@@ -58,6 +67,7 @@ LockTimeout = Annotated[
         metavar="T",
         parser=_duration,
         help="How long to wait while another run holds the index: seconds, or 90s, 5m, 2h.",
+        show_default="0",
     ),
 ]
 MaxSeconds = Annotated[
@@ -115,9 +125,7 @@ _COMMON = {
     "no_python": (
         Annotated[
             bool,
-            typer.Option(
-                "--no-python", help="Refuse specs and sources that are Python code.", rich_help_panel=_PANEL
-            ),
+            typer.Option("--no-python", help="Refuse specs that are Python code.", rich_help_panel=_PANEL),
         ],
         False,
     ),

@@ -126,8 +126,9 @@ class Lines:
         with self._lock:
             now_s = self._clock()
             if event.stage not in self._stages:
-                if event.stage in _ALONE:
-                    for name in self._stages:
+                for name, before in self._stages.items():
+                    # One that counts nothing has only said that it began.
+                    if event.stage in _ALONE or not (before.done or before.total):
                         self._end(name, now_s)
                 self._stages[event.stage] = Stage(now_s)
             stage = self._stages[event.stage]

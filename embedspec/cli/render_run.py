@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from embedspec.cli import exits
 from embedspec.cli.output import printable
 from embedspec.cli.quantities import count, duration, percent, plural
 from embedspec.cli.render import command, facts, near, next_commands, numbers
@@ -17,6 +18,13 @@ from embedspec.cli.render_plan import notes
 if TYPE_CHECKING:
     from embedspec.results import GcResult, ReconcileResult, SwitchResult
 
+_ENDINGS = {
+    exits.DONE: "done",
+    exits.STOPPED: "stopped",
+    exits.HELD: "held",
+    exits.INCONCLUSIVE: "held",
+    exits.UNFINISHED: "done, but not for every record",
+}
 _STAGES = ("read", "embed", "write", "index")
 
 
@@ -34,20 +42,16 @@ def reconcile_text(result: ReconcileResult, *, said: Collection[str] = ()) -> Re
             ),
             *_warnings(warnings),
         )
-    done = result.exit_code == 0
+    said_so = _ENDINGS.get(result.exit_code, "not finished")
     title = Text.assemble(
         (printable(result.spec), "bold"),
-        ("  done" if done else "  not finished", "bold green" if done else "bold yellow"),
+        (f"  {said_so}", "bold green" if result.exit_code == exits.DONE else "bold yellow"),
         f" in {duration(result.seconds.total)}",
     )
-    return Group(
-        title,
-        "",
-        numbers(_against_plan(result), ("", "planned", "actual")),
-        "",
-        facts(_facts(result)),
-        *_warnings(warnings),
-    )
+    table: list[RenderableType] = []
+    if not result.empty:
+        table = ["", numbers(_against_plan(result), ("", "planned", "actual")), ""]
+    return Group(title, *table, facts(_facts(result)), *_warnings(warnings))
 
 
 def _warnings(warnings: Sequence[str]) -> list[RenderableType]:

@@ -10,7 +10,7 @@ import typer
 
 from embedspec.cli import exits
 from embedspec.cli.exits import Outcome
-from embedspec.cli.options import Common, LockTimeout, MaxSeconds, SoftExit, Specs, with_common
+from embedspec.cli.options import Common, LockTimeout, MaxSeconds, SoftExit, Specs, positive, with_common
 from embedspec.cli.reconciling import Reconciling
 from embedspec.cli.session import Session, run_verb
 from embedspec.errors import EmbedspecError, PolicyError, UsageError
@@ -148,7 +148,7 @@ def reconcile(
         int | None,
         typer.Option(
             "--limit",
-            min=1,
+            parser=positive,
             metavar="N",
             help="Only the first N documents: deletes nothing, and a new build does not go live.",
             show_default=False,
@@ -169,7 +169,7 @@ def reconcile(
         int | None,
         typer.Option(
             "--budget-tokens",
-            min=1,
+            parser=positive,
             metavar="N",
             help="Stop after embedding about N tokens with exit code 7; the next run goes on.",
             show_default=False,

@@ -9,7 +9,7 @@ import typer
 
 from embedspec.cli import exits
 from embedspec.cli.exits import Outcome
-from embedspec.cli.options import Common, OneSpec, Specs, with_common
+from embedspec.cli.options import Common, OneSpec, Specs, positive, with_common
 from embedspec.cli.session import Session, run_verb
 from embedspec.errors import UsageError
 
@@ -40,7 +40,7 @@ def query(
     common: Common,
     spec: OneSpec,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to search for.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", min=1, metavar="K", help="How many hits.")] = 10,
+    k: Annotated[int, typer.Option("-k", parser=positive, metavar="K", help="How many hits.")] = 10,
     filter: Annotated[
         list[str] | None,
         typer.Option(

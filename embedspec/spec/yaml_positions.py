@@ -180,9 +180,12 @@ class _Builder:
         self.document = Document(file)
         self.problems: list[Problem] = []
         self._values = 0
+        self._refused: set[int] = set()
 
     def refuse(self, node: Node, what: str, fix: str) -> None:
-        self.problems.append(Problem(what, self._place(node), fix))
+        if id(node) not in self._refused:  # an alias brings the same node again
+            self._refused.add(id(node))
+            self.problems.append(Problem(what, self._place(node), fix))
 
     def _place(self, node: Node) -> str:
         return f"{self.file}:{node.start_mark.line + 1}"
@@ -276,9 +279,8 @@ class _Builder:
             )
             return None
         self._count(node)
-        before = len(self.problems)
         value = self._scalar(node, (*path, node.value), key=True)
-        if len(self.problems) > before:
+        if id(node) in self._refused:
             return None
         if not isinstance(value, str):
             within = f" in {dotted(path)}" if path else ""

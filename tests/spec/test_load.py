@@ -20,7 +20,7 @@ from embedspec.spec.problems import SpecProblems
 def yaml_spec(name: str = "t", target: str = "{store: pgvector, url: embedded}") -> str:
     return (
         f"name: {name}\nmodel: {{use: org/name}}\n"
-        "corpus:\n  source: {type: jsonl, path: [a.jsonl, b.jsonl]}\n  metadata: [lang, {meta.year: integer}]\n"
+        "corpus:\n  source: {type: jsonl, path: [a.jsonl, b.txt]}\n  metadata: [lang, {meta.year: integer}]\n"
         f"target:\n  {target}\n"
     )
 

@@ -55,17 +55,22 @@ class LimitPromises:
             assert resolved == bench.resolve(index=index), "resolve must be a pure function"
             assert resolved.storage.index["type"] == index
             json.dumps([dict(resolved.storage.index), dict(resolved.search)])
-            spelled = {**bench.target, "index": resolved.storage.index, "search": resolved.search}
-            again = bench.adapter.resolve(
-                bench.adapter.target_model.model_validate(spelled),
-                dimension=8,
-                quantization=Quantization.float32,
-                metric=Metric.cosine,
-            )
-            assert (again.storage, again.search) == (resolved.storage, resolved.search), (
-                "defaults written out change the identity; if this fails, check that resolve fills in every "
-                "default, so that a spec which spells them is the same spec"
-            )
+            model = bench.adapter.target_model
+            brief = model.model_validate({**bench.target, "index": {"type": index}})
+            for spelled in (
+                {**bench.target, "index": resolved.storage.index, "search": resolved.search},
+                brief.model_dump(by_alias=True),
+            ):
+                again = bench.adapter.resolve(
+                    model.model_validate(spelled),
+                    dimension=8,
+                    quantization=Quantization.float32,
+                    metric=Metric.cosine,
+                )
+                assert (again.storage, again.search) == (resolved.storage, resolved.search), (
+                    "defaults written out change the identity; if this fails, check that resolve fills in "
+                    "every default, so that a spec which spells them is the same spec"
+                )
 
     def test_unknown_target_keys_are_refused(self, bench: Bench) -> None:
         for wrong in (

@@ -38,7 +38,7 @@ def begin(session: Session, folder: Path) -> Outcome:
     ]
     written = [*files, *([ignore] if ignore else [])]
     session.output.show(*(Text.assemble(("wrote ", "green"), printable(near(path))) for path in written))
-    session.output.show(next_commands(*commands))
+    session.output.show(next_commands(*commands), fold=False)
     return Outcome(exits.DONE, {"files": [str(path) for path in written], "next": commands})
 
 

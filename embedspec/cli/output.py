@@ -155,11 +155,11 @@ class Output:
         """Where to wrap running text on standard output."""
         return self.console.width if self._result.isatty() else PIPE_TEXT_WIDTH
 
-    def show(self, *renderables: RenderableType) -> None:
-        """Print part of a result for people; nothing under `--json`."""
+    def show(self, *renderables: RenderableType, fold: bool = True) -> None:
+        """Print part of a result for people; nothing under `--json`. `fold`: break long lines."""
         if not self.as_json:
             for renderable in renderables:
-                self.console.print(renderable)
+                self.console.print(renderable, soft_wrap=not fold)
 
     def write(self, text: str) -> None:
         """Print text as it is (a document for a program); nothing under `--json`."""

@@ -69,7 +69,7 @@ class Reconciling:
         from embedspec.cli.render_run import after_reconcile, reconcile_text
 
         self._output.show(reconcile_text(result, said=planned.warnings if planned else ()))
-        self._output.show(after_reconcile(result, loaded.path or loaded.base))
+        self._output.show(after_reconcile(result, loaded.path or loaded.base), fold=False)
 
     def _show_failed(self, error: EmbedspecError, loaded: LoadedSpec, *, planned: Plan | None) -> None:
         from embedspec.results import ReconcileResult

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -74,17 +74,13 @@ def command(*words: str | Path) -> str:
     return shlex.join(["embedspec", *(near(word) if isinstance(word, Path) else word for word in words)])
 
 
-def next_commands(*commands: str) -> RenderableType:
-    """What to type next."""
+def next_commands(*commands: str) -> Text:
+    """What to type next. To be shown unfolded: a command that is folded cannot be copied."""
     lines = [
         Text.assemble(("Next: " if not place else "      ", "dim"), (printable(line), "bold"))
         for place, line in enumerate(commands)
     ]
-    for line in lines:
-        # A command that is folded cannot be copied.
-        line.no_wrap = True
-        line.overflow = "ignore"
-    return Group("", *lines)
+    return Text("\n").join([Text(), *lines])
 
 
 def valid_text(result: ValidateResult) -> RenderableType:

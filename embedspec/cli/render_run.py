@@ -109,7 +109,7 @@ def _facts(result: ReconcileResult) -> list[tuple[str, RenderableType | str]]:
     return [(name, value) for name, value in rows if value != ""]
 
 
-def after_reconcile(result: ReconcileResult, spec: Path) -> RenderableType:
+def after_reconcile(result: ReconcileResult, spec: Path) -> Text:
     """What to type next."""
     if result.live is None:
         return next_commands(command("status", spec))

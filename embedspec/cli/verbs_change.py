@@ -16,7 +16,7 @@ from embedspec.cli.session import Session, run_verb
 from embedspec.errors import EmbedspecError, PolicyError, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.text import Text
 
     from embedspec.results import Plan
     from embedspec.spec.load import LoadedSpec
@@ -102,11 +102,11 @@ def _plan_one(
         error.result = planned
         return exits.failure(error), planned
     if not quiet:
-        session.output.show(_next_after_plan(planned, loaded, out))
+        session.output.show(_next_after_plan(planned, loaded, out), fold=False)
     return Outcome(exits.DONE, planned.dump()), planned
 
 
-def _next_after_plan(planned: Plan, loaded: LoadedSpec, out: Path | None) -> RenderableType:
+def _next_after_plan(planned: Plan, loaded: LoadedSpec, out: Path | None) -> Text:
     from embedspec.cli.render import command, next_commands
 
     spec = loaded.path or loaded.base

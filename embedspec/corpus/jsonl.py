@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from embedspec.corpus.pieces import Part, PartUnreadable, find_parts, read_ahead, read_pieces
+from embedspec.corpus.parts import Part, find_parts
+from embedspec.corpus.pieces import PartUnreadable, read_ahead, read_pieces
 from embedspec.corpus.screen import expected_keys
 
 MAX_LINE_BYTES = 64 * 2**20

@@ -29,7 +29,7 @@ def letter_of_long_line(line: LongLine) -> DeadLetter:
 
 
 def letter_of_fault(fault: PartFault) -> DeadLetter:
-    return DeadLetter(key=fault.part, reason=f"the file {fault.reason}", place=f"{fault.part}:{fault.line}")
+    return DeadLetter(key=fault.part, reason=fault.reason, place=f"{fault.part}:{fault.line}")
 
 
 def letter_of_duplicate(document_id: str, part: str, place: str, line: bytes, winner: str) -> DeadLetter:

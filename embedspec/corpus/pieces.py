@@ -1,18 +1,14 @@
-"""Files of a source: which match, and their bytes in pieces of bounded size, decompressed on the way."""
+"""The bytes of one file in pieces of bounded size, decompressed on the way, read ahead by a thread."""
 
 from __future__ import annotations
 
-import glob
-import os
 import queue
 import threading
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
-from embedspec.errors import SourceError
+from embedspec.corpus.parts import Part
 
 PIECE_BYTES = 4 * 2**20
 """Decompressed bytes handed on at once: large, so that the reading thread needs the interpreter's
@@ -30,56 +26,11 @@ class PartUnreadable(Exception):
     """A file of the source could not be read to its end; the text is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file. `name` is relative to the spec's folder where it lies below it, so that nothing
-    that is kept depends on where the project is checked out."""
-
-    name: str
-    path: Path
-
-
-def find_parts(base: Path, patterns: Sequence[str]) -> list[Part]:
-    """The files that match, each once, sorted by name. Raises SourceError if a pattern matches none.
-
-    Patterns are relative to `base`; `**` goes into folders. A name that exists as it is written is
-    taken literally, whatever brackets or stars it has. A link that leads nowhere is a part (that
-    cannot be read): what was once there must not read as deleted.
-    """
-    found: dict[str, Path] = {}
-    for pattern in patterns:
-        literal = base / pattern
-        if literal.is_dir():
-            raise SourceError(
-                f"corpus.source.path: {pattern!r} is a folder",
-                where=str(literal),
-                fix=f"name its files, e.g. {pattern.rstrip('/')}/*.jsonl",
-            )
-        # Path.glob refuses absolute patterns and, before Python 3.13, follows no links below `**`.
-        names = [pattern] if os.path.lexists(literal) else glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
-        files = [path for name in names if not (path := base / name).is_dir()]
-        if not files:
-            raise SourceError(
-                f"corpus.source.path: no file matches {pattern!r}",
-                where=str(base),
-                fix="the path is relative to the spec file's folder; check it and its spelling",
-            )
-        for path in files:
-            found[_name(base, path)] = path
-    return [Part(name, found[name]) for name in sorted(found)]
-
-
-def _name(base: Path, path: Path) -> str:
-    normal = Path(os.path.normpath(path))
-    home = Path(os.path.normpath(base))
-    return (
-        normal.relative_to(home).as_posix() if normal.is_relative_to(home) else os.path.relpath(normal, home)
-    )
-
-
 def read_pieces(part: Part) -> Iterator[bytes]:
     """The decompressed content, a byte order mark removed. Raises PartUnreadable, after the pieces
     that could be read. Plain and gzip (by content; a name ending in .gz must be gzip)."""
+    if part.fault is not None:
+        raise PartUnreadable(part.fault)
     try:
         with part.path.open("rb", buffering=0) as file:
             head = file.read(4) or b""

@@ -127,7 +127,13 @@ def compile_reader(rules: RecordRules) -> tuple[Callable[[bytes, int], Parsed], 
             raise RecordRefused(_id_fault(document_id, id_field))
         if unseen:
             unseen.difference_update([path for path in unseen if look_up(record, path) is not ABSENT])
-        text = render(record)
+        try:
+            text = render(record)
+            metadata = metadata_of(record)
+        except MetadataRefused as error:
+            raise RecordRefused(str(error), document_id) from None
+        except RecursionError:
+            raise RecordRefused("a field is nested too deeply", document_id) from None
         if nul in text:
             text = text.replace(nul, _REPLACEMENT)
             findings.nuls.add(document_id)
@@ -139,10 +145,6 @@ def compile_reader(rules: RecordRules) -> tuple[Callable[[bytes, int], Parsed], 
                 document_id,
                 digest(text_bytes),
             )
-        try:
-            metadata = metadata_of(record)
-        except MetadataRefused as error:
-            raise RecordRefused(str(error), document_id) from None
         if backslash in metadata and b"\\u0000" in metadata:
             metadata = _without_nul(metadata, document_id, findings)
         return id_bytes, text_bytes, metadata

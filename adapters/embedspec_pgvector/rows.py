@@ -1,0 +1,187 @@
+"""Rows of a build: in by COPY or by unnest of binary arrays, changed, deleted, and read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from embedspec.stores.records import BuildRecord
+from embedspec.types import HashArray, Matrix, RowBatch, RowHashes, StoredRow
+from embedspec_pgvector import codec
+from embedspec_pgvector.ddl import Extension, Names
+from embedspec_pgvector.session import Cursor
+
+COPY_ROWS = 2048
+"""Rows packed at a time: the server takes one piece in while the next is packed."""
+UNNEST_ROWS = 1000
+READ_ROWS = 4096
+PAGE_ROWS = 65_536
+PAGE_BYTES = 8 << 20
+"""Vectors fetched at a time."""
+
+
+def _part(rows: RowBatch, start: int, size: int) -> RowBatch:
+    piece = slice(start, start + size)
+    return RowBatch(
+        rows.keys[piece],
+        rows.ids[piece],
+        rows.chunks[piece],
+        rows.content[piece],
+        rows.metadata_hash[piece],
+        rows.texts[piece],
+        rows.metadata[piece],
+        rows.vectors[piece],
+    )
+
+
+def _parts(rows: RowBatch, size: int) -> Iterator[RowBatch]:
+    for start in range(0, len(rows), size):
+        yield _part(rows, start, size)
+
+
+def copy_in(cursor: Cursor, names: Names, build: BuildRecord, rows: RowBatch) -> None:
+    """Both tables by binary COPY. A key that is there already is a UniqueViolation."""
+    statement = sql.SQL("COPY {} FROM STDIN (FORMAT binary)")
+    with cursor.copy(statement.format(names.docs)) as copy:
+        copy.write(codec.COPY_HEADER)
+        for part in _parts(rows, COPY_ROWS):
+            copy.write(codec.copy_docs(part))
+        copy.write(codec.COPY_TRAILER)
+    with cursor.copy(statement.format(names.vectors)) as copy:
+        copy.write(codec.COPY_HEADER)
+        for part in _parts(rows, COPY_ROWS):
+            copy.write(codec.copy_vectors(part, build.quantization))
+        copy.write(codec.COPY_TRAILER)
+
+
+def upsert(cursor: Cursor, names: Names, extension: Extension, build: BuildRecord, rows: RowBatch) -> None:
+    """Insert or replace. A vector that did not change is left alone: rewriting it would put a
+    second copy into the graph."""
+    docs = sql.SQL(
+        "INSERT INTO {} (key, content, metadata_hash, chunk, id, text, metadata)"
+        " SELECT u.key, u.content, u.metadata_hash, u.chunk, u.id, u.text, u.metadata::jsonb"
+        " FROM unnest(%b::bytea[], %b::bytea[], %b::bytea[], %b::int4[], %b::text[], %b::text[], %b::text[])"
+        " AS u(key, content, metadata_hash, chunk, id, text, metadata)"
+        " ON CONFLICT (key) DO UPDATE SET content = EXCLUDED.content,"
+        " metadata_hash = EXCLUDED.metadata_hash, chunk = EXCLUDED.chunk, id = EXCLUDED.id,"
+        " text = EXCLUDED.text, metadata = EXCLUDED.metadata"
+    ).format(names.docs)
+    vectors = sql.SQL(
+        "INSERT INTO {table} AS t (key, embedding)"
+        " SELECT u.key, u.embedding FROM unnest(%b::bytea[], %b::{type}[]) AS u(key, embedding)"
+        " ON CONFLICT (key) DO UPDATE SET embedding = EXCLUDED.embedding"
+        " WHERE NOT (t.embedding {equal} EXCLUDED.embedding)"
+    ).format(table=names.vectors, type=extension.type_name(build.quantization), equal=extension.equal())
+    oid = extension.type_oid(build.quantization)
+    for part in _parts(_last_of_each_key(rows), UNNEST_ROWS):
+        keys = codec.hash_array_wire(part.keys)
+        cursor.execute(
+            docs,
+            (
+                keys,
+                codec.hash_array_wire(part.content),
+                codec.hash_array_wire(part.metadata_hash),
+                codec.int_array_wire(part.chunks),
+                codec.text_array_wire(part.ids),
+                codec.text_array_wire(part.texts),
+                codec.text_array_wire(part.metadata),
+            ),
+        )
+        cursor.execute(vectors, (keys, codec.vector_array_wire(part.vectors, build.quantization, oid)))
+
+
+def _last_of_each_key(rows: RowBatch) -> RowBatch:
+    """One statement may not touch a row twice; the last of two rows with one key counts."""
+    _, from_the_end = np.unique(rows.keys[::-1], return_index=True)
+    if len(from_the_end) == len(rows):
+        return rows
+    return rows.take(sorted((len(rows) - 1 - from_the_end).tolist()))
+
+
+def patch(
+    cursor: Cursor, names: Names, keys: HashArray, metadata_hash: HashArray, metadata: Sequence[str]
+) -> int:
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {} d SET metadata_hash = u.metadata_hash, metadata = u.metadata::jsonb"
+            " FROM unnest(%b::bytea[], %b::bytea[], %b::text[]) AS u(key, metadata_hash, metadata)"
+            " WHERE d.key = u.key"
+        ).format(names.docs),
+        (
+            codec.hash_array_wire(keys),
+            codec.hash_array_wire(metadata_hash),
+            codec.text_array_wire(metadata),
+        ),
+    )
+    return cursor.rowcount
+
+
+def delete(cursor: Cursor, names: Names, keys: HashArray) -> int:
+    wire = codec.hash_array_wire(keys)
+    for table in (names.vectors, names.docs):
+        cursor.execute(
+            sql.SQL("DELETE FROM {} WHERE key = ANY (%b::bytea[])").format(table),
+            (wire,),
+        )
+    return cursor.rowcount
+
+
+def count(cursor: Cursor, names: Names) -> int:
+    row = cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(names.vectors)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def scan(connection: psycopg.Connection[Any], names: Names) -> Iterator[RowHashes]:
+    """All hashes by one COPY, which reads one snapshot; occupies the connection to its end."""
+    statement = sql.SQL("COPY {} (key, content, metadata_hash) TO STDOUT (FORMAT binary)")
+    with connection.cursor() as cursor, cursor.copy(statement.format(names.docs)) as copy:
+        yield from codec.scanned_pages((bytes(message) for message in copy), PAGE_ROWS)
+
+
+def read(cursor: Cursor, names: Names, keys: HashArray) -> list[StoredRow]:
+    cursor.execute(
+        sql.SQL(
+            "SELECT key, id, chunk, text, metadata::text, content, metadata_hash FROM {}"
+            " WHERE key = ANY (%b::bytea[])"
+        ).format(names.docs),
+        (codec.hash_array_wire(keys),),
+        binary=True,
+    )
+    return [
+        StoredRow(key, id, chunk, text, _canonical(metadata), content, metadata_hash)
+        for key, id, chunk, text, metadata, content, metadata_hash in cursor
+    ]
+
+
+def _canonical(metadata: str) -> str:
+    """jsonb orders keys by length and puts spaces between; the corpus sorts them and does not."""
+    return json.dumps(json.loads(metadata), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def vectors(
+    connection: psycopg.Connection[Any],
+    names: Names,
+    extension: Extension,
+    build: BuildRecord,
+    content: HashArray,
+) -> Iterator[tuple[bytes, Matrix]]:
+    """One vector for each content hash by a server-side cursor; occupies the connection."""
+    statement = sql.SQL(
+        "SELECT h.content, {send}(t.embedding) FROM (SELECT DISTINCT ON (d.content) d.content, d.key"
+        " FROM {docs} d WHERE d.content IN (SELECT unnest(%b::bytea[])) ORDER BY d.content, d.key) h"
+        " JOIN {vectors} t ON t.key = h.key"
+    ).format(
+        send=extension.name("vector_send" if build.quantization.bytes_per_number == 4 else "halfvec_send"),
+        docs=names.docs,
+        vectors=names.vectors,
+    )
+    with connection.transaction(), connection.cursor(name="vectors") as cursor:
+        cursor.itersize = max(1, PAGE_BYTES // (build.quantization.bytes_per_number * build.dimension))
+        cursor.execute(statement, (codec.hash_array_wire(content),), binary=True)
+        for found, sent in cursor:
+            yield found, codec.read_vector(sent, build.quantization)

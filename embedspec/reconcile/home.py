@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -23,6 +24,14 @@ class Home:
     def dead_letters(self) -> Path:
         return self.root / "dead-letters"
 
+    def prepare(self) -> None:
+        """Make the folder, with a `.gitignore` that keeps it out of repositories. Best effort: where
+        it cannot be made, whoever needs it says so."""
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            with contextlib.suppress(EmbedspecError):
+                write_atomically(ignore, b"*\n")
+
     def read_json(self, name: str) -> dict[str, Any]:
         """A small cache file as an object; anything unreadable counts as absent."""
         try:
@@ -40,8 +49,7 @@ class Home:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename: readers see the old file or the new one. Creates the folder, and
-    in a `.embedspec` folder a `.gitignore` that keeps it out of repositories."""
+    """Write beside, sync, rename: readers see the old file or the new one. Creates the folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedspec.corpus.jsonl import JsonlSource
-from embedspec.corpus.pieces import find_parts
+from embedspec.corpus.parts import find_parts
 from embedspec.corpus.records import Record, RecordRules
 from embedspec.corpus.reread import read_selected
 from embedspec.corpus.summary import CorpusSummary, summarize

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from embedspec.catalog.card import read_card
 from embedspec.catalog.policy import judge
 from embedspec.errors import EmbedspecError, ModelError, PolicyError
-from embedspec.models.identity import encoder_identity
 from embedspec.models import lock as lockfile
+from embedspec.models.identity import encoder_identity
 from embedspec.models.resolve import ResolvedModel, resolve_model
 from embedspec.reconcile.desired import Desired, ModelFacts, desire
 from embedspec.reconcile.home import Home
@@ -50,6 +50,7 @@ class Session:
         self.loaded = loaded
         self.spec = loaded.spec
         self.home = Home(home_of(loaded))
+        self.home.prepare()
         self._upgrade = upgrade
         self._locked = locked
         self._weights_needed = weights_needed
@@ -64,7 +65,7 @@ class Session:
         try:
             return find_adapter(name)
         except EmbedspecError as error:
-            error.where = error.where or self.loaded.where("target.store")
+            error.where = self.loaded.where("target.store")
             raise
 
     @cached_property
@@ -129,7 +130,7 @@ class Session:
                 metric=embedding.metric,
             )
         except EmbedspecError as error:
-            error.where = error.where or self.loaded.where("target")
+            error.where = self.loaded.where(error.where or "target")
             raise
         return desire(self.spec, self.model.facts, target)
 

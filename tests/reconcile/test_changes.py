@@ -83,7 +83,8 @@ def test_spec_only_changes_embed_nothing(
     assert (result.class_, result.embedded, result.exit_code) == (expected, 0, 0)
     assert (result.live != first.live) is (expected in {"derive", "reindex"})
     assert workspace.run(**change).class_ == "none"
-    assert workspace.hits(TEXTS[5], **change)[0] == "d5"
+    if "model.prompts" not in change:  # a prompt moves the query's vector, at random with this model
+        assert workspace.hits(TEXTS[5], **change)[0] == "d5"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_mass_delete_is_refused_and_names_the_last_source(workspace: Workspace) 
     workspace.write([{"id": "d0", "text": TEXTS[0]}], "other.jsonl")
     other = {"corpus.source.path": "other.jsonl"}
     assert any("--allow-mass-delete" in w for w in workspace.plan(**other).warnings)
-    with pytest.raises(PlanRefused, match="another source: jsonl c.jsonl") as refused:
+    with pytest.raises(PlanRefused, match=r"another source: jsonl c\.jsonl") as refused:
         workspace.run(**other)
     assert refused.value.result.documents.deleted == N - 1
     assert len(workspace.hits(TEXTS[0], k=20)) == N

@@ -21,7 +21,10 @@ from embedspec_pgvector.errors import is_transient, translate
 
 MIN_SERVER = 140_000
 _EMBEDDED_PATIENCE_S = 60.0
-_ENCODE = "percent-encode reserved characters in user and password: @ is %40, : is %3A, / is %2F, # is %23, % is %25"
+_ENCODE = (
+    "percent-encode reserved characters in user and password: "
+    "@ is %40, : is %3A, / is %2F, # is %23, % is %25"
+)
 
 
 def parameters(target: Target) -> dict[str, str]:

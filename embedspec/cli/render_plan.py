@@ -81,9 +81,10 @@ def _rows(plan: Plan, console: Console) -> list[tuple[str, RenderableType | str]
             )
         )
         rows += [(name, value) for name, value in cost_lines(plan)]
-    if plan.build or plan.live:
-        live = f"live {plan.live}" if plan.live else "none live yet"
-        rows.append(("Build", live if plan.build in (None, plan.live) else f"{plan.build} ({live})"))
+    if plan.live:
+        rows.append(("Live", plan.live))
+    if plan.build not in (None, plan.live):
+        rows.append(("Build", plan.build or ""))
     if plan.policy:
         rows.append(("Policy", Text("\n").join(_verdict(verdict) for verdict in plan.policy)))
     rows += [("Note", note) for note in notes(plan)]
@@ -117,9 +118,8 @@ def cost_lines(plan: Plan) -> list[tuple[str, str]]:
     counted = "counted exactly" if estimate.tokens == "exact" else f"estimated from a {estimate.tokens}"
     lines = [("Tokens", f"{count(plan.tokens)} to embed ({counted})")]
     if plan.tokens:
-        known = estimate.seconds is not None
         time = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "unknown"
-        basis = estimate.seconds_basis if known or estimate.seconds_basis != "unknown" else ""
+        basis = estimate.seconds_basis.removeprefix("unknown").removeprefix(": ")
         lines.append(("Time", time + (f" ({basis})" if basis else "")))
     store = [
         f"{size(amount)} {what}"

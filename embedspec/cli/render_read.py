@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -32,7 +33,7 @@ def status_text(result: StatusResult, console: Console) -> RenderableType:
         rows.append(
             (
                 "Lock",
-                f"{lock.owner} (pid {lock.pid} on {lock.host}) since {lock.acquired:%Y-%m-%d %H:%M}, {state}",
+                f"{lock.owner} (pid {lock.pid} on {lock.host}) since {_minute(lock.acquired)}, {state}",
             )
         )
     if result.failed:
@@ -46,6 +47,11 @@ def status_text(result: StatusResult, console: Console) -> RenderableType:
         if build.reason
     ]
     return Group(*parts)
+
+
+def _minute(time: datetime) -> str:
+    """In the reader's own time zone."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _storage(build: BuildStatusInfo) -> str:
@@ -64,7 +70,7 @@ def _rows_of(build: BuildStatusInfo) -> str:
 def _builds_wide(result: StatusResult) -> RenderableType:
     header = ("build", "status", "rows", "vectors", "index", "model", "created")
     rows = [
-        (b.id, b.status, _rows_of(b), _storage(b), _index(b), b.model, f"{b.created:%Y-%m-%d %H:%M}")
+        (b.id, b.status, _rows_of(b), _storage(b), _index(b), b.model, _minute(b.created))
         for b in result.builds
     ]
     return Padding(columns(rows, header, right=("rows",)), (0, 0, 0, 2), expand=False)
@@ -74,8 +80,7 @@ def _builds_narrow(result: StatusResult) -> RenderableType:
     return facts(
         (
             b.id,
-            f"{b.status}, {_rows_of(b)} rows, {b.created:%Y-%m-%d %H:%M}\n"
-            f"{_storage(b)}, {_index(b)}\n{b.model}",
+            f"{b.status}, {_rows_of(b)} rows, {_minute(b.created)}\n{_storage(b)}, {_index(b)}\n{b.model}",
         )
         for b in result.builds
     )

@@ -113,7 +113,7 @@ class MemoryStore:
             if held is not None and held.holder.generation == lease.generation:
                 del self._target.leases[lease.name]
 
-    def _prove(self, lease: Lease) -> HeldLease:
+    def _prove(self, lease: Lease, build: BuildRecord | None = None) -> HeldLease:
         """An expired lease that nobody took is still held: no other writer can have been there."""
         self._require_write()
         held = self._target.leases.get(lease.name)
@@ -123,6 +123,10 @@ class MemoryStore:
                 f"the lease on index {lease.name!r} was lost ({now_held}); nothing was written",
                 where=f"lease of {lease.name}",
                 fix="run again",
+            )
+        if build is not None and _index_name(build) != lease.name:
+            raise StoreError(
+                f"build {build.id!r} belongs to index {_index_name(build)!r}, not to {lease.name!r}"
             )
         return held
 
@@ -134,10 +138,7 @@ class MemoryStore:
 
     def create_build(self, lease: Lease, state: IndexState, build: BuildRecord) -> None:
         with self._target.lock:
-            self._prove(lease)
-            for name, other in self._target.indexes.items():
-                if build.id in other.builds and name != lease.name:
-                    raise StoreError(f"build {build.id!r} belongs to index {name!r}", where="memory")
+            self._prove(lease, build)
             index = self._target.indexes.get(lease.name)
             if index is None:
                 index = Index(uuid.uuid4().hex, _copied(state.model_copy(update={"pointer": None})))
@@ -176,7 +177,7 @@ class MemoryStore:
 
     def drop(self, lease: Lease, build: BuildRecord, *, keep_record: bool) -> None:
         with self._target.lock:
-            index = self._writable(lease)
+            index = self._writable(lease, build)
             held = index.builds.get(build.id)
             if held is None:
                 return
@@ -188,8 +189,8 @@ class MemoryStore:
                 del index.builds[build.id]
             index.serial += 1
 
-    def _writable(self, lease: Lease) -> Index:
-        self._prove(lease)
+    def _writable(self, lease: Lease, build: BuildRecord | None = None) -> Index:
+        self._prove(lease, build)
         index = self._target.indexes.get(lease.name)
         if index is None:
             raise StoreError(f"there is no index {lease.name!r} yet", where="memory")
@@ -230,7 +231,7 @@ class MemoryStore:
 
     def upsert(self, lease: Lease, build: BuildRecord, rows: RowBatch, *, fresh: bool) -> None:  # noqa: ARG002 - one way in for both
         with self._target.lock:
-            index = self._writable(lease)
+            index = self._writable(lease, build)
             held = self._rows(build)
             vectors = _quantized(build, rows.vectors)
             hashes = zip(
@@ -253,7 +254,7 @@ class MemoryStore:
         metadata: Sequence[str],
     ) -> int:
         with self._target.lock:
-            index = self._writable(lease)
+            index = self._writable(lease, build)
             held = self._rows(build)
             asked = zip(hash_list(keys), hash_list(metadata_hash), metadata, strict=True)
             new = {
@@ -269,7 +270,7 @@ class MemoryStore:
 
     def delete(self, lease: Lease, build: BuildRecord, keys: HashArray) -> int:
         with self._target.lock:
-            index = self._writable(lease)
+            index = self._writable(lease, build)
             held = self._rows(build)
             gone = sum(held.pop(key, None) is not None for key in hash_list(keys))
             index.serial += 1
@@ -277,7 +278,7 @@ class MemoryStore:
 
     def finish(self, lease: Lease, build: BuildRecord) -> Finished:
         with self._target.lock:
-            index = self._writable(lease)
+            index = self._writable(lease, build)
             self._rows(build)
             held = index.builds[build.id]
             new = not held.index_built and build.index["type"] != "exact"
@@ -286,10 +287,10 @@ class MemoryStore:
             return Finished(index_built=new)
 
     def _rows(self, build: BuildRecord) -> dict[bytes, Row]:
-        for index in self._target.indexes.values():
-            held = index.builds.get(build.id)
-            if held is not None and held.rows is not None:
-                return held.rows
+        index = self._target.indexes.get(_index_name(build))
+        held = index.builds.get(build.id) if index else None
+        if held is not None and held.rows is not None:
+            return held.rows
         raise BuildMissing(f"build {build.id!r} is not there", where="memory", fix="read the pointer again")
 
     # -- dead letters -----------------------------------------------------------------------------
@@ -330,7 +331,7 @@ class MemoryStore:
         for query in np.asarray(vectors, dtype=np.float64):
             scores = score(build.metric, matrix, query)
             order = sorted(
-                range(len(rows)),
+                np.flatnonzero(~np.isnan(scores)).tolist(),
                 key=lambda i: (-scores[i], rows[i].stored.id, rows[i].stored.chunk),
             )
             results.append([_candidate(rows[i].stored, float(scores[i])) for i in order[:k]])
@@ -351,13 +352,18 @@ class MemoryStore:
         self.close()
 
 
+def _index_name(build: BuildRecord) -> str:
+    """The index a build belongs to, by the spec it was made from: ids are unique in one index only."""
+    return str(build.spec["name"])
+
+
 def score(
     metric: Metric, matrix: npt.NDArray[np.float64], query: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """(n,) the metric between each row of (n, d) and the query (d,); higher is better.
 
     Summed row by row rather than by a matrix product, whose last bits depend on a row's place:
-    equal rows must have equal scores. A zero vector has cosine 0 with everything.
+    equal rows must have equal scores. Cosine with a zero vector is NaN, and found by no search.
     """
     if metric is Metric.l2:
         return -np.sqrt(_row_sums(np.square(matrix - query)))
@@ -365,7 +371,8 @@ def score(
     if metric is Metric.dot:
         return dot
     norms = np.sqrt(_row_sums(np.square(matrix))) * np.sqrt(np.square(query).sum())
-    cosine: npt.NDArray[np.float64] = np.divide(dot, norms, out=np.zeros_like(dot), where=norms > 0)
+    nothing = np.full_like(dot, np.nan)
+    cosine: npt.NDArray[np.float64] = np.divide(dot, norms, out=nothing, where=norms > 0)
     return cosine
 
 

@@ -124,17 +124,18 @@ class Bench:
         return self.adapter.resolve(model, dimension=dimension, quantization=quantization, metric=metric)
 
     def build(self, number: int = 1, *, name: str | None = None, **storage: Any) -> BuildRecord:
-        """A build record of the index `name`; `storage` as for `resolve`."""
+        """A build record of the index `name`; `storage` as for `resolve`. Ids are unique in one index
+        only: a store that names tables by build names them by index and build."""
         resolved = self.resolve(**storage).storage
-        build_id = f"{name or self.name}_b{number}"
+        own = name or self.name
         return BuildRecord(
-            id=build_id,
+            id=f"b{number}_0f{number:04x}",
             status=BuildStatus.building,
             fingerprints=Fingerprints(
-                encoder="e" * 32, vector="f" * 32, build=digest(build_id.encode()).hex()
+                encoder="e" * 32, vector="f" * 32, build=digest(f"{own} {number}".encode()).hex()
             ),
             identity={"encoder": {"pooling": "mean"}, "text": {"template": "{text}"}},
-            spec={"name": name or self.name, "description": "quotes ' \" and \\ and ünïcödé"},
+            spec={"name": own, "description": "quotes ' \" and \\ and ünïcödé"},
             model=ModelReference(use="path:model", revision=None, encoder="e" * 32),
             dimension=resolved.dimension,
             quantization=resolved.quantization,

@@ -293,12 +293,14 @@ class RegistryPromises:
         with bench.open_store() as store:
             lease, build = bench.fill(store, make_items(3))
             other_lease, other_build = other.fill(store, make_items(5))
+            assert build.id == other_build.id, "the point of this test"
             store.replace_dead_letters(lease, bench.name, [DeadLetter("a", "b", "c")])
             before = scan_hashes(store, build)
             store.delete(other_lease, other_build, keys(make_items(2)))
             go_live(other, store, other_lease, other_build)
             assert scan_hashes(store, build) == before, (
-                "a write to one index changed another; if this fails, check that tables are named by build"
+                "a write to one index changed another; if this fails, check that tables are "
+                "named by index and build"
             )
             assert bench.observed(store).live is None
             assert bench.observed(store).builds == (build,)

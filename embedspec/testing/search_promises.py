@@ -131,6 +131,22 @@ class SearchPromises:
                     "compare by code point, chunks as numbers, and that ties are broken before the cut at k"
                 )
 
+    def test_a_zero_vector_has_no_cosine(self, bench: Bench) -> None:
+        """It is near to nothing, so no search finds it, by index or exactly; under dot and l2 it is
+        a vector like any other."""
+        zero = np.zeros(8, dtype=np.float32)
+        items = [*make_items(3), Item("zero", zero, text="zero")]
+        with bench.open_store() as store:
+            lease, build = bench.fill(store, items, metric=Metric.cosine)
+            assert sorted(bench.ids(store, build, items[0].vector, 9)) == ["d0", "d1", "d2"]
+            assert bench.ids(store, build, zero, 9) == [], "a zero query has no nearest rows"
+            assert store.count(build) == 4
+            if Metric.dot in bench.adapter.capabilities.metrics:
+                dot = bench.build(2, metric=Metric.dot)
+                store.create_build(lease, bench.state(), dot)
+                bench.write(store, lease, dot, items)
+                assert len(bench.ids(store, dot, items[0].vector, 9)) == 4
+
     def test_search_in_an_empty_build(self, bench: Bench) -> None:
         with bench.open_store() as store:
             lease, build = bench.fill(store, [])

@@ -7,8 +7,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from breaking import fails
-
 from embedspec.errors import LeaseHeld, LeaseLost, StoreError
 from embedspec.stores import memory_store
 from embedspec.stores.memory_store import MemoryStore
@@ -21,6 +19,8 @@ from embedspec.types import (
     RowBatch,
     hash_list,
 )
+
+from .breaking import fails
 
 # --- registry -------------------------------------------------------------------------------------
 
@@ -112,9 +112,9 @@ class ReadersMayWrite(MemoryStore):
 
 
 @fails("test_create_build_is_seen_by_every_connection")
-class ForgetsTheSpec(MemoryStore):
+class ForgetsTheIdentity(MemoryStore):
     def create_build(self, lease: Lease, state: IndexState, build: BuildRecord) -> None:
-        super().create_build(lease, state, build.model_copy(update={"spec": {}}))
+        super().create_build(lease, state, build.model_copy(update={"identity": {}}))
 
 
 @fails("test_times_keep_their_instant")
@@ -152,7 +152,7 @@ class FoldsNames(MemoryStore):
 
 @fails("test_a_stale_holder_changes_nothing")
 class IgnoresFencing(MemoryStore):
-    def _prove(self, lease: Lease) -> HeldLease:
+    def _prove(self, lease: Lease, build: BuildRecord | None = None) -> HeldLease:
         return self._target.leases[lease.name]
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from breaking import fails
 
 from embedspec.errors import StoreError
 from embedspec.stores.memory_store import MemoryStore
@@ -24,6 +23,8 @@ from embedspec.types import (
     hash_array,
     hash_list,
 )
+
+from .breaking import fails
 
 
 @fails("test_scan_is_complete_over_several_pages")

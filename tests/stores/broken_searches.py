@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from breaking import fails
 from pydantic import ConfigDict
 
 from embedspec.errors import StoreError
@@ -17,6 +16,8 @@ from embedspec.stores.memory_store import MemoryStore
 from embedspec.stores.protocol import Finished, Lease, ResolvedTarget
 from embedspec.stores.records import BuildRecord, IndexState
 from embedspec.types import Candidate, Eq, Filter, Matrix, Metric, Not, RowBatch
+
+from .breaking import fails
 
 
 def backwards(hits: list[Candidate]) -> list[Candidate]:
@@ -95,6 +96,13 @@ class GivesAtMostForty(Searching):
 class HasPoorRecall(Searching):
     def spoil(self, build: BuildRecord, hits: list[Candidate], k: int, exact: bool) -> list[Candidate]:
         return hits[:k] if exact else hits[::2][:k]
+
+
+@fails("test_a_zero_vector_has_no_cosine")
+class FindsTheZeroVector(Searching):
+    def spoil(self, build: BuildRecord, hits: list[Candidate], k: int, exact: bool) -> list[Candidate]:
+        missing = self.count(build) - len(hits)
+        return [*hits, *([Candidate("zero", 0, 0.0, "zero", {})] * missing)][:k]
 
 
 @fails("test_search_in_an_empty_build")

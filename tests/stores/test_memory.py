@@ -97,7 +97,7 @@ def test_what_is_held_cannot_be_changed_from_outside(bench: Bench) -> None:
     before, contents = bench.observed(store), bench.contents(store, build)
 
     columns.vectors[:] = 0
-    build.spec["name"] = "changed"
+    build.spec["description"] = "changed"
     assert state.last_run is not None
     state.last_run["written"] = 99
     given = bench.observed(store)
@@ -114,7 +114,7 @@ def test_what_is_held_cannot_be_changed_from_outside(bench: Bench) -> None:
     assert bench.contents(store, build) == contents
 
 
-def test_a_build_id_belongs_to_one_index(bench: Bench) -> None:
+def test_a_build_is_written_under_its_own_index(bench: Bench) -> None:
     other = Bench(bench.adapter, bench.target, bench.open_store)
     store = bench.open_store()
     build = bench.build()

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from breaking import BROKEN, BROKEN_ADAPTERS
 
 from embedspec.stores.memory import MemoryAdapter, open_target
 from embedspec.stores.memory_store import MemoryStore
 from embedspec.testing import EmptyTarget, StoreSuite
 
+from .breaking import BROKEN, BROKEN_ADAPTERS
+
 for module in ("broken_registry", "broken_rows", "broken_searches"):
-    importlib.import_module(module)
+    importlib.import_module(f"{__package__}.{module}")
 
 SLIPS = ("TypeError", "AttributeError", "NameError", "IndexError", "KeyError")
 """A broken store must break its promise, not itself."""

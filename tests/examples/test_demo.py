@@ -42,7 +42,7 @@ def test_corpus_is_the_same_each_time_and_made_in_silence(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_tour_holds(tmp_path: Path) -> None:
     """Twice: what the first tour left behind must not disturb the second."""
-    files = ("make_corpus.py", "run.py", "spec.yaml")
+    files = ("make_corpus.py", "run.py", "spec.yaml", "embedspec.lock")
     for name in files:
         shutil.copy(DEMO / name, tmp_path / name)
     for _ in range(2):

@@ -60,19 +60,20 @@ class StoreCoverage:
         store = self.store_of.get(report.nodeid)
         if store is None or (report.when != "call" and report.outcome == "passed"):
             return
-        self.outcomes[store][report.outcome] += 1
-        if report.when == "setup" and report.skipped and isinstance(report.longrepr, tuple):
-            self.reasons[store].add(report.longrepr[2].removeprefix("Skipped: "))
+        before = report.when == "setup"
+        self.outcomes[store]["not run" if before else report.outcome] += 1
+        if before and report.skipped and isinstance(report.longrepr, tuple):
+            self.reasons[store].add(report.longrepr[2].removeprefix("Skipped: ").replace("\n", " "))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self.outcomes:
             return
         terminalreporter.section("stores")
         for store, counts in sorted(self.outcomes.items()):
-            ran = counts["passed"] + counts["failed"]
+            covered = counts["passed"] + counts["failed"] > counts["not run"]
             told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
-            why = f": {'; '.join(sorted(self.reasons[store]))}" if not ran else ""
-            terminalreporter.line(f"{store}: {'covered' if ran else 'NOT COVERED'} ({told}){why}")
+            why = "".join(f"; {reason}" for reason in sorted(self.reasons[store]))
+            terminalreporter.line(f"{store}: {'covered' if covered else 'NOT COVERED'} ({told}){why}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

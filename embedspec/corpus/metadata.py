@@ -20,6 +20,8 @@ import orjson
 from embedspec.spec.template import ABSENT, look_up
 from embedspec.types import FieldType
 
+_dumps = orjson.dumps
+_SORTED = orjson.OPT_SORT_KEYS
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -72,7 +74,7 @@ def compile_metadata(fields: Iterable[tuple[str, FieldType]]) -> Callable[[Mappi
 
 def dump_canonical(found: dict[str, Any]) -> bytes:
     try:
-        return orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
+        return _dumps(found, None, _SORTED)
     except TypeError:  # an integer beyond 64 bits
         text = json.dumps(found, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
         return text.encode()

@@ -22,14 +22,14 @@ help: ## Say what there is to make
 demo: $(INSTALLED) ## Index and search the documentation of your own Python (three minutes the first time)
 	@$(BIN)/python examples/demo/run.py
 
-test: lint ## Check everything that takes seconds and needs nothing but this clone
+test: lint ## Check everything that needs nothing but this clone (minutes)
 	@$(BIN)/python -m pytest -m "not slow and not shared" $(PYTEST)
 
-test-all: lint ## The same, and the tests that take minutes or need the data sets of ../shared
+test-all: lint ## The same, with the slow tests and those that need the data sets of ../shared
 	@$(BIN)/python -m pytest $(PYTEST)
 
 bench: $(VENV)/.installed-dev ## Run the comparisons of benchmarks/
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 lint: $(VENV)/.installed-dev ## Style, types and the direction of imports
 	@$(BIN)/ruff check .

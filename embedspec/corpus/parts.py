@@ -30,7 +30,7 @@ def find_parts(base: Path, patterns: Sequence[str]) -> list[Part]:
     are parts that cannot be read: what was once there must not look deleted, which is what
     `glob.glob` and `Path.glob` make of it.
     """
-    found: dict[str, Part] = {}
+    found: dict[str, Part] = {}  # by path
     for pattern in patterns:
         literal = base / pattern
         if literal.is_dir():
@@ -49,12 +49,13 @@ def find_parts(base: Path, patterns: Sequence[str]) -> list[Part]:
                 where=str(base),
                 fix="the path is relative to the spec file's folder; check it and its spelling",
             )
-        found.update({part.name: part for part in parts})
-    return [found[name] for name in sorted(found)]
+        found.update({os.path.relpath(part.path, base): part for part in parts})
+    return [found[path] for path in sorted(found)]
 
 
 def _name(base: Path, path: Path) -> str:
-    return Path(os.path.relpath(path, base)).as_posix()
+    """Bytes that are no UTF-8 are shown as U+FFFD: the name goes into results, which are UTF-8."""
+    return os.fsencode(Path(os.path.relpath(path, base)).as_posix()).decode(errors="replace")
 
 
 class _Search:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -457,6 +458,15 @@ def test_files_are_read_in_the_order_of_their_names_each_once(tmp_path: Path) ->
     assert summary.complete
     outside = summarize(JsonlSource(tmp_path / "a" / "b", ("../../b.jsonl",)), rules())
     assert len(outside.rows) == 1
+
+
+def test_names_that_are_not_utf8_are_two_files_and_can_be_told(tmp_path: Path) -> None:
+    for name in (b"a\xff.jsonl", b"a\xfe.jsonl"):
+        (tmp_path / os.fsdecode(name)).write_bytes(lines({"id": str(name), "text": "x"}, b"{"))
+    summary = summarize(source(tmp_path, "*.jsonl"), rules())
+    assert len(summary.rows) == 2
+    assert [letter.place for letter in summary.dead] == ["a\ufffd.jsonl:2"] * 2
+    assert len({letter.key for letter in summary.dead}) == 2
 
 
 @pytest.mark.parametrize("pattern", ["none.jsonl", "*.none", "no/**/*.jsonl", "sub"])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 INTERVAL_S = 10.0
 #: These run alone: when one starts, what ran before is over, whether it knew its total or not.
 _ALONE = frozenset({"index", "switch", "gc"})
+#: From this many columns on there is room for a bar beside the figures.
+_WIDE = 80
 #: A rate over less than this says little; no time left is shown before.
 _SETTLED_S = 1.0
 
@@ -53,17 +55,21 @@ class Stage:
     def complete(self) -> bool:
         return self.total is not None and self.done >= self.total > 0
 
-    def figures(self, now_s: float) -> str:
-        """`12,000 of 230,000 tokens, 8,100/s, 27 s left`, as far as it is known."""
+    def figures(self, now_s: float, *, brief: bool = False) -> str:
+        """`12,000 of 230,000 tokens, 8,100/s, 27 s left`, as far as it is known; `brief`, for narrow
+        terminals: `5 %, 27 s left`."""
         parts = []
         elapsed_s = now_s - self.started_s
-        if self.total:
+        if self.total and brief:
+            parts.append(f"{min(1.0, self.done / self.total):.0%} {self.unit}".rstrip())
+        elif self.total:
             parts.append(f"{count(self.done)} of {count(self.total)} {self.unit}".rstrip())
         elif self.done:
             parts.append(f"{count(self.done)} {self.unit}".rstrip())
         if self.done and elapsed_s >= _SETTLED_S:
             rate = self.done / elapsed_s
-            parts.append(f"{count(round(rate))}/s")
+            if not brief:
+                parts.append(f"{count(round(rate))}/s")
             if self.total and not self.complete:
                 parts.append(f"{duration((self.total - self.done) / rate)} left")
         return ", ".join(parts)
@@ -188,15 +194,17 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+        from rich.table import Column
 
+        whole = Column(no_wrap=True, min_width=len("tokenize"))
+        rest = Column(no_wrap=True, overflow="ellipsis")
+        self._brief = console.width < _WIDE
         columns: list[ProgressColumn] = [SpinnerColumn(finished_text="✓" if _is_utf8(console) else "*")]
-        columns.append(TextColumn("{task.description}", markup=False))
-        if console.width >= 72:
-            columns.append(BarColumn(bar_width=None if console.width < 100 else 40))
-        columns.append(TextColumn("{task.fields[figures]}", markup=False))
-        self._progress: Progress = Progress(
-            *columns, console=console, expand=console.width < 100, transient=True, refresh_per_second=8
-        )
+        columns.append(TextColumn("{task.description}", markup=False, table_column=whole))
+        if not self._brief:
+            columns.append(BarColumn(bar_width=min(40, console.width - 65)))
+        columns.append(TextColumn("{task.fields[figures]}", markup=False, table_column=rest))
+        self._progress: Progress = Progress(*columns, console=console, transient=True, refresh_per_second=8)
         self._console = console
         self._stages: dict[str, tuple[Stage, TaskID]] = {}
         self._lock = threading.Lock()
@@ -205,11 +213,14 @@ class Bars:
         with self._lock:
             now_s = time.monotonic()
             if event.stage not in self._stages:
+                for before, task in self._stages.values():
+                    # One that counts nothing has only said that it began; now it is over.
+                    self._progress.update(task, visible=bool(before.done or before.total))
                 task = self._progress.add_task(event.stage, total=None, figures="")
                 self._stages[event.stage] = (Stage(now_s), task)
             stage, task = self._stages[event.stage]
             stage.take(event)
-            figures = stage.figures(now_s)
+            figures = stage.figures(now_s, brief=self._brief)
             if not figures or (not stage.total and stage.message):
                 figures = ", ".join(part for part in (printable(stage.message), figures) if part)
             self._progress.update(task, total=stage.total, completed=stage.done, figures=figures)

@@ -16,7 +16,8 @@ from embedspec.cli.render import columns, facts, numbers, snippet
 if TYPE_CHECKING:
     from embedspec.results import BuildStatusInfo, EvalResult, QueryResult, SearchHit, StatusResult
 
-_WIDE = 100
+#: The table of builds needs this many columns; below, each build has its own lines.
+_WIDE = 132
 _SNIPPET_LINES = 3
 
 

@@ -98,6 +98,8 @@ def _facts(result: ReconcileResult) -> list[tuple[str, RenderableType | str]]:
     rows.append(("Live", result.live or "nothing yet"))
     if result.build and result.build != result.live:
         rows.append(("Build", f"{result.build} (not live)"))
+    if result.exit_code == exits.DONE and result.message:
+        rows.append(("Note", result.message))
     rows += [("Note", note) for note in notes(result) if not note.endswith("cannot be processed")]
     if result.moved:
         rows.append(
@@ -111,10 +113,12 @@ def _facts(result: ReconcileResult) -> list[tuple[str, RenderableType | str]]:
 
 def after_reconcile(result: ReconcileResult, spec: Path) -> Text:
     """What to type next."""
-    if result.live is None:
+    if result.exit_code == exits.STOPPED:
+        return next_commands(command("reconcile", spec))
+    if result.exit_code in (exits.HELD, exits.INCONCLUSIVE) and result.build:
+        return next_commands(command("status", spec), command("promote", spec, result.build))
+    if result.live is None or result.build not in (None, result.live):
         return next_commands(command("status", spec))
-    if result.build not in (None, result.live):
-        return next_commands(command("status", spec), command("promote", spec, result.build or ""))
     return next_commands(command("query", spec, "your question"))
 
 

@@ -220,14 +220,25 @@ def error_text(error: EmbedspecError) -> Text:
 
     problems = getattr(error, "problems", ())
     if len(problems) < 2:
-        return _problem_text(error.what, error.where, error.fix)
-    return Text("\n").join(_problem_text(p.what, p.where, p.fix) for p in problems)
+        return _problem_text(error.what, error.where, error.fix, code=error.code)
+    return Text("\n").join(_problem_text(p.what, p.where, p.fix, code=error.code) for p in problems)
 
 
-def _problem_text(what: str, where: str | None, fix: str | None) -> Text:
+#: Ends that are no failure of anything.
+_LABELS = {
+    exits.HELD: "Held",
+    exits.INCONCLUSIVE: "Held",
+    exits.LOCKED: "Locked",
+    exits.STOPPED: "Unfinished",
+    exits.UNFINISHED: "Unfinished",
+}
+
+
+def _problem_text(what: str, where: str | None, fix: str | None, *, code: int) -> Text:
     from rich.text import Text
 
-    text = Text.assemble(("Error: ", "bold red"), printable(what))
+    label = (f"{_LABELS[code]}: ", "bold yellow") if code in _LABELS else ("Error: ", "bold red")
+    text = Text.assemble(label, printable(what))
     if where:
         text.append("\n  at   ", style="dim").append(printable(where))
     if fix:

@@ -7,13 +7,15 @@ from pathlib import Path
 from embedspec.errors import SpecError
 from embedspec.evaluate.golden import load_golden
 from embedspec.evaluate.metrics import DEPTH
-from embedspec.evaluate.run import evaluate_run, write_trec_run
+from embedspec.evaluate.run import Run, evaluate_run, write_trec_run
 from embedspec.reconcile.observe import Listener
-from embedspec.reconcile.reader import Index
+from embedspec.reconcile.reader import Index, LiveBuild, has_index
 from embedspec.reconcile.retry import retrying
 from embedspec.reconcile.session import Session
 from embedspec.results import EvalResult
 from embedspec.types import Event, hash_array, row_key
+
+QUERIES_AT_ONCE = 256
 
 
 def evaluate(session: Session, *, run_file: Path | None, on_event: Listener) -> EvalResult:
@@ -58,9 +60,10 @@ def evaluate(session: Session, *, run_file: Path | None, on_event: Listener) -> 
         measured = evaluate_run(golden, search, known)
         if run_file is not None:
             write_trec_run(run_file, measured.run)
-    metrics: dict[str, float | None] = {**measured.metrics}
-    if live.build.index.get("type") == "exact":
-        metrics["ann_recall@10"] = None
+        metrics: dict[str, float | None] = {
+            **measured.metrics,
+            "ann_recall@10": _index_recall(index, live, [q.text for q in golden.queries], measured.run),
+        }
     return EvalResult(
         metrics=metrics,
         queries=measured.queries,
@@ -68,3 +71,20 @@ def evaluate(session: Session, *, run_file: Path | None, on_event: Listener) -> 
         build=live.build.id,
         warnings=measured.warnings,
     )
+
+
+def _index_recall(index: Index, live: LiveBuild, texts: list[str], run: Run) -> float | None:
+    """Share of the exact ten nearest that the index found too, averaged over the queries; None for a
+    build without an approximate index. Documents, not rows, are compared."""
+    if not has_index(live.build):
+        return None
+    shares = []
+    found = iter(run.values())
+    for start in range(0, len(texts), QUERIES_AT_ONCE):
+        _, lists = index.search_many(texts[start : start + QUERIES_AT_ONCE], DEPTH, exact=True)
+        for hits in lists:
+            exact = list(dict.fromkeys(hit.id for hit in hits))[:10]
+            seen = {document for document, _ in next(found)[:10]}
+            if exact:
+                shares.append(len(seen.intersection(exact)) / len(exact))
+    return sum(shares) / len(shares) if shares else None

@@ -325,7 +325,7 @@ def _seconds(session: Session, model: ModelInUse, tokens: int) -> tuple[float | 
         return 0.0, "nothing to embed"
     entry = session.home.read_json(SPEED_FILE).get(_speed_key(model))
     if not isinstance(entry, dict) or not isinstance(entry.get("tokens_per_s"), (int, float)):
-        return None, "unknown: this model has not run here yet (`plan --probe` measures it)"
+        return None, "this model has not run here yet; `plan --probe` measures it"
     return tokens / float(entry["tokens_per_s"]), (
         f"{entry['tokens_per_s']:,.0f} tokens/s, measured here on {entry.get('date', 'an earlier day')}"
     )

@@ -78,13 +78,15 @@ class Index:
         seconds.total = round(time.perf_counter() - started, 4)
         return QueryResult(hits=hits, build=live.build.id, seconds=seconds, notices=notices)
 
-    def search_many(self, texts: Sequence[str], k: int) -> tuple[LiveBuild, list[list[Candidate]]]:
-        """As `search`, for many queries at once and one build."""
-        live, lists, _, _ = self._ask(texts, k, None)
+    def search_many(
+        self, texts: Sequence[str], k: int, *, exact: bool = False
+    ) -> tuple[LiveBuild, list[list[Candidate]]]:
+        """As `search`, for many queries at once and one build. `exact`: without the build's index."""
+        live, lists, _, _ = self._ask(texts, k, None, exact=exact)
         return live, lists
 
     def _ask(
-        self, texts: Sequence[str], k: int, wanted: FilterInput
+        self, texts: Sequence[str], k: int, wanted: FilterInput, *, exact: bool = False
     ) -> tuple[LiveBuild, list[list[Candidate]], QuerySeconds, list[str]]:
         for attempt in range(POINTER_TRIES):
             live = self.live()
@@ -95,7 +97,7 @@ class Index:
             vectors = self._embed(encoder, texts, live)
             embedded = time.perf_counter()
             try:
-                lists, notices = self._nearest(live, vectors, k, condition)
+                lists, notices = self._nearest(live, vectors, k, condition, exact)
             except BuildMissing:
                 # The pointer was read, then its build went away; the new pointer names another.
                 if attempt + 1 == POINTER_TRIES:
@@ -129,12 +131,14 @@ class Index:
         return reduced.astype("float32", copy=False)
 
     def _nearest(
-        self, live: LiveBuild, vectors: Matrix, k: int, condition: Filter | None
+        self, live: LiveBuild, vectors: Matrix, k: int, condition: Filter | None, exact: bool
     ) -> tuple[list[list[Candidate]], list[str]]:
         notices: list[str] = []
         ask = k + SPARE
-        exact = live.build.index.get("type") == "exact" or (self._max_k is not None and k > self._max_k)
-        if exact and live.build.index.get("type") != "exact":
+        if not has_index(live.build):
+            exact = True
+        elif not exact and self._max_k is not None and k > self._max_k:
+            exact = True
             notices.append(f"k {k} is above what the index returns ({self._max_k}): searched exactly")
         if self._max_k is not None and not exact:
             ask = min(ask, self._max_k)
@@ -155,6 +159,11 @@ class Index:
                 live.build, vectors, k, search=live.pointer.search, filter=condition, exact=exact
             )
         )
+
+
+def has_index(build: BuildRecord) -> bool:
+    """Whether the build has an approximate index; without one every search is exact."""
+    return build.index.get("type") != "exact"
 
 
 def order(hits: Sequence[Candidate]) -> list[Candidate]:

@@ -50,7 +50,6 @@ class Session:
         self.loaded = loaded
         self.spec = loaded.spec
         self.home = Home(home_of(loaded))
-        self.home.prepare()
         self._upgrade = upgrade
         self._locked = locked
         self._weights_needed = weights_needed
@@ -84,6 +83,7 @@ class Session:
     def model(self) -> ModelInUse:
         """The spec's model, resolved and compared with the lock file (exit 8 if it differs)."""
         spec = self.spec.model
+        self.home.prepare()
         entry = lockfile.read(self._lock_path).get(self._lock_key)
         resolved = resolve_model(
             spec.use,
@@ -138,7 +138,7 @@ class Session:
     def policy(self) -> list[PolicyVerdict]:
         if self.spec.policy is None:
             return []
-        return judge(self.spec.policy, read_card(self.model.resolved.folder))
+        return judge(self.spec.policy, read_card(self.model.resolved.folder, self.spec.model.use))
 
     def require_policy(self) -> None:
         """Raises PolicyError (exit 8) if a verdict forbids going on."""
@@ -156,6 +156,8 @@ class Session:
 
     @contextmanager
     def open_store(self, *, write: bool) -> Iterator[Store]:
+        if write:
+            self.home.prepare()
         context = OpenContext(base=self.loaded.base, home=self.home.root, write=write)
         store = self.adapter.open(self.target, context)
         try:
@@ -180,6 +182,7 @@ def model_in_use(resolved: ResolvedModel, document: str, query: str, weights: st
 
 def model_of_build(build: BuildRecord, query_prompt: str, base: Path, home: Home) -> ModelInUse:
     """The very model that a build was made with. Raises ModelError if it is not to be had any more."""
+    home.prepare()
     resolved = resolve_model(
         build.model.use, build.model.revision, base=base, weights_needed=True, hash_cache=home.cache
     )

@@ -23,7 +23,7 @@ def _boot_id() -> str:
 def _pid_namespace() -> str:
     """Two containers of one host share the boot id but not their pids."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

@@ -243,9 +243,7 @@ class Store(Protocol):
     # -- dead letters -----------------------------------------------------------------------------
     def dead_letters(self, name: str) -> list[DeadLetter]: ...
 
-    def replace_dead_letters(
-        self, lease: Lease, name: str, letters: Sequence[DeadLetter]
-    ) -> None:
+    def replace_dead_letters(self, lease: Lease, name: str, letters: Sequence[DeadLetter]) -> None:
         """The index's dead letters are now exactly these."""
         ...
 
@@ -291,4 +289,3 @@ __all__ = [
     "Store",
     "StoreEstimate",
 ]
-

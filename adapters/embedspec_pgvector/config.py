@@ -126,9 +126,9 @@ class Target(_Part):
             return url
         if not _URL.match(url):
             raise ValueError("url must be `embedded`, `env:NAME` or begin with postgresql://")
-        authority = url.split("://", 1)[1].split("/", 1)[0].split("?", 1)[0]
-        user = authority.rpartition("@")[0]
-        if ":" in user or url.count("@") > 1 or re.search(r"[?&](ssl)?password=", url, re.IGNORECASE):
+        # A raw password may itself hold / ? and @: all before the last @ is looked at.
+        before_host = url.partition("://")[2].rpartition("@")[0]
+        if ":" in before_host or re.search(r"[?&](ssl)?password=", url, re.IGNORECASE):
             # Not a ValueError: pydantic would keep the input, and with it the password.
             raise SpecError(
                 "target.url holds a password; a spec never does",
@@ -139,8 +139,9 @@ class Target(_Part):
     @field_validator("schema_name")
     @classmethod
     def _usable_schema(cls, schema: str) -> str:
-        if "\0" in schema or schema.startswith("pg_") or len(schema.encode()) > 63:
-            raise ValueError("schema must be at most 63 bytes and not begin with pg_")
+        if "\0" in schema or "%" in schema or schema.startswith("pg_") or len(schema.encode()) > 63:
+            # The driver takes a % for a parameter, in names too.
+            raise ValueError("schema must have at most 63 bytes, no % in it, and not begin with pg_")
         return schema
 
     @model_validator(mode="after")

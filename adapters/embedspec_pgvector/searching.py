@@ -35,29 +35,37 @@ def settings(search: Mapping[str, Any], k: int, *, exact: bool) -> dict[str, str
 def statement(
     names: Names, extension: Extension, build: BuildRecord, filter: FilterSql | None, *, exact: bool
 ) -> sql.Composed:
-    """One statement for any number of query vectors; parameters `queries`, `k`, `inner`, and the filter's.
+    """One statement for any number of query vectors; parameters `queries`, `k`, `inner`, the filter's.
 
-    The rows are ordered by distance alone first: an index cannot order by more. Exact search adds 0
-    to the distance, which no index matches, and keeps all rows that tie with the last one.
+    The rows are ordered by distance alone first, as an index can do. Adding 0 to a distance hides
+    it from the planner: exact search must not use an index (it keeps all rows that tie with the
+    last one instead), and rows of a relaxed scan are not in the order that the planner trusts in.
     """
     near = distance(extension, build, sql.SQL("t.embedding"), sql.SQL("q.v"))
-    if filter is None:
-        source = sql.SQL("{} t").format(names.vectors)
-    else:
+    matching: sql.Composable = sql.SQL("")
+    source = sql.SQL("{} t").format(names.vectors)
+    if filter is not None and exact:
+        # Once for all queries, and keys only: joined as they are, the wide rows would spill.
+        matching = sql.SQL("WITH f AS MATERIALIZED (SELECT m.key FROM {} m WHERE {}) ").format(
+            names.docs, filter.condition
+        )
+        source = sql.SQL("{} t JOIN f ON f.key = t.key").format(names.vectors)
+    elif filter is not None:
         source = sql.SQL("{} t JOIN {} m ON m.key = t.key WHERE {}").format(
             names.vectors, names.docs, filter.condition
         )
     limit = "({near}) + 0 FETCH FIRST %(k)s ROWS WITH TIES" if exact else "{near} LIMIT %(inner)s"
     return sql.SQL(
-        "SELECT q.n, r.id, r.chunk, {score}, r.text, r.metadata"
+        "{matching}SELECT q.n, r.id, r.chunk, {score}, r.text, r.metadata"
         " FROM unnest(%(queries)b::{type}[]) WITH ORDINALITY AS q(v, n)"
         " CROSS JOIN LATERAL ("
         "SELECT d.id, d.chunk, d.text, d.metadata, h.distance"
         " FROM (SELECT t.key, {near} AS distance FROM {source} ORDER BY {limit}) h"
         " JOIN {docs} d ON d.key = h.key WHERE h.distance <> 'NaN'"
-        " ORDER BY h.distance, d.id, d.chunk LIMIT %(k)s) r"
-        " ORDER BY q.n, r.distance, r.id, r.chunk"
+        " ORDER BY h.distance + 0, d.id, d.chunk LIMIT %(k)s) r"
+        " ORDER BY q.n, r.distance + 0, r.id, r.chunk"
     ).format(
+        matching=matching,
         score=score(build.metric, sql.SQL("r.distance")),
         type=extension.type_name(build.quantization),
         near=near,

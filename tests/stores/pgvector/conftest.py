@@ -106,3 +106,31 @@ def empty(target: dict[str, Any], url: str, tmp_path: Path) -> Iterator[EmptyTar
 
     for open_one in _opener(elsewhere, tmp_path):
         yield EmptyTarget(open_one, inventory)
+
+
+@pytest.fixture
+def database(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The DSN of a fresh database, also in the variable that `elsewhere` names."""
+    name = f"suite_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        fresh = psycopg.conninfo.make_conninfo(dsn, dbname=name)
+        monkeypatch.setenv("EMBEDSPEC_TEST_FRESH_URL", fresh)
+        yield fresh
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def elsewhere(database: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Benches in the fresh database, with other keys of the target where asked for."""
+    openers: list[Iterator[Callable[..., Store]]] = []
+
+    def make(**keys: Any) -> Bench:
+        target = {"store": "pgvector", "url": "env:EMBEDSPEC_TEST_FRESH_URL", **keys}
+        opener = _opener(target, tmp_path)
+        openers.append(opener)
+        return Bench(adapter, target, next(opener))
+
+    yield make
+    for opener in openers:
+        next(opener, None)

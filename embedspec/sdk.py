@@ -60,12 +60,10 @@ def _one(spec: SpecInput) -> LoadedSpec:
     return found[0]
 
 
-def _session(
-    spec: SpecInput, *, upgrade: bool = False, locked: bool = False, weights_needed: bool = False
-) -> Session:
+def _session(spec: SpecInput, *, upgrade: bool = False, locked: bool = False) -> Session:
     from embedspec.reconcile.session import Session
 
-    return Session(_one(spec), upgrade=upgrade, locked=locked, weights_needed=weights_needed)
+    return Session(_one(spec), upgrade=upgrade, locked=locked)
 
 
 def _ignore(_: Event) -> None:
@@ -92,7 +90,7 @@ def plan(
     measure its speed (`probe`)."""
     from embedspec.reconcile.observe import observe
 
-    session = _session(spec, upgrade=upgrade, locked=locked, weights_needed=probe)
+    session = _session(spec, upgrade=upgrade, locked=locked)
     with session.open_store(write=False) as store:
         return observe(session, store, limit=limit, probe=probe, on_event=on_event or _ignore).plan
 
@@ -121,7 +119,7 @@ def reconcile(
     from embedspec.reconcile.run import RunOptions
     from embedspec.reconcile.run import reconcile as run
 
-    session = _session(spec, upgrade=upgrade, locked=locked, weights_needed=True)
+    session = _session(spec, upgrade=upgrade, locked=locked)
     options = RunOptions(
         limit=limit,
         allow_mass_delete=allow_mass_delete,

@@ -41,9 +41,7 @@ def compare(corpus: RowHashes, build: RowHashes, protected: Prefixes, *, deletes
     if len(build) == 0:
         none = np.empty(0, dtype=np.intp)
         return RowDiff(np.arange(len(corpus)), none, none, none, build.key)
-    order = np.argsort(build.key)
-    at = np.searchsorted(build.key, corpus.key, sorter=order)
-    there = order[np.minimum(at, len(order) - 1)]
+    there = _places(corpus.key, build.key)
     known = build.key[there] == corpus.key
     same_content = known & (build.content[there] == corpus.content)
     same_metadata = build.metadata[there] == corpus.metadata
@@ -63,8 +61,45 @@ def compare(corpus: RowHashes, build: RowHashes, protected: Prefixes, *, deletes
     )
 
 
+def _places(keys: HashArray, among: HashArray) -> Indices:
+    """(n,) where in `among` (not empty) each key stands; any index for a key that does not.
+
+    Sorting 8-byte numbers takes a fifteenth of sorting 16-byte texts. Two keys of one number are
+    left to the exact way: a matter of 1 in 10^9 for a million rows.
+    """
+    numbers, wanted = _numbers(among), _numbers(keys)
+    order = np.argsort(numbers)
+    numbers = numbers[order]
+    if (numbers[1:] == numbers[:-1]).any():
+        order = np.argsort(among)
+        at = np.searchsorted(among, keys, sorter=order)
+    else:
+        # Sorted needles are found faster than scattered ones, sorting them included.
+        by_number = np.argsort(wanted)
+        at = np.empty(len(keys), dtype=np.intp)
+        at[by_number] = np.searchsorted(numbers, wanted[by_number])
+    found: Indices = order[np.minimum(at, len(order) - 1)]
+    return found
+
+
+def _numbers(keys: HashArray) -> npt.NDArray[np.uint64]:
+    """(n,) both halves of each key in one number; rows of one document always differ."""
+    halves = np.ascontiguousarray(keys).view(np.uint64).reshape(-1, 2)
+    odd = np.uint64(0x9E3779B97F4A7C15)
+    mixed: npt.NDArray[np.uint64] = halves[:, 0] ^ (halves[:, 1] * odd)
+    return mixed
+
+
 def count_documents(corpus: RowHashes, live: RowHashes, diff: RowDiff) -> Documents:
     """Each document once: changed text counts as `changed` whatever its metadata did."""
+    if _one_row_each(corpus.key) and _one_row_each(live.key):
+        return Documents(
+            added=len(diff.insert),
+            changed=len(diff.replace),
+            metadata_changed=len(diff.patch),
+            deleted=len(diff.delete),
+            unchanged=len(diff.same),
+        )
     prefix = document_prefixes(corpus.key)
     documents = np.unique(prefix)
     live_documents = np.unique(document_prefixes(live.key))
@@ -82,6 +117,12 @@ def count_documents(corpus: RowHashes, live: RowHashes, diff: RowDiff) -> Docume
         deleted=len(deleted),
         unchanged=int((~is_new & ~changed & ~patched).sum()),
     )
+
+
+def _one_row_each(keys: HashArray) -> bool:
+    """Whether every row is the first of its document, so that rows are documents."""
+    raw = np.ascontiguousarray(keys).view(np.uint32).reshape(-1, 4)
+    return not raw[:, 3].any()
 
 
 def absent_protected(build: RowHashes, live: RowHashes, protected: Prefixes) -> HashArray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import time
 
-from embedspec.errors import EmbedspecError, Held, StoreError
+from embedspec.errors import EmbedspecError, Held
+from embedspec.reconcile.closing import Closing
 from embedspec.reconcile.lease import HeldLease
-from embedspec.reconcile.registry import GRACE_S, accept, collectable, point_to, roll_back
+from embedspec.reconcile.registry import GRACE_S, accept, point_to, roll_back
 from embedspec.reconcile.retry import retrying
 from embedspec.reconcile.session import Session
 from embedspec.results import BuildStatusInfo, GcResult, LockInfo, StatusResult, SwitchResult
@@ -194,23 +195,13 @@ def gc(session: Session, *, grace_s: float | None, lock_timeout_s: float) -> GcR
         if retrying(lambda: store.observe(name)) is None:
             return GcResult(spec=name, dropped=[], kept=[])
         with HeldLease(store, name, timeout_s=lock_timeout_s) as held:
-            record = _require(store, name)
-            drop, stays = collectable(
-                record,
+            closing = Closing(store, held, name)
+            dropped, stays = closing.collect(
                 session.spec.keep_builds,
-                GRACE_S if grace_s is None else grace_s,
                 session.desired.fingerprints.build,
+                GRACE_S if grace_s is None else grace_s,
             )
-            dropped = []
-            for build, keep_record in drop:
-                try:
-                    retrying(lambda b=build, k=keep_record: store.drop(held.lease, b, keep_record=k))  # type: ignore[misc]
-                except StoreError as error:
-                    stays[build.id] = f"could not be dropped: {error.what}"
-                else:
-                    dropped.append(build.id)
-            if record.view == "behind":
-                retrying(lambda: store.finish_switch(held.lease, name))
+            closing.catch_up_view()
     return GcResult(spec=name, dropped=dropped, kept=[f"{b}: {why}" for b, why in stays.items()])
 
 

@@ -7,7 +7,6 @@ cache files, and no model is loaded (`probe` apart).
 from __future__ import annotations
 
 import itertools
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,8 @@ from embedspec.reconcile.planner import (
 )
 from embedspec.reconcile.reading import Reading
 from embedspec.reconcile.retry import retrying
-from embedspec.reconcile.session import ModelInUse, Session, model_of_build
+from embedspec.reconcile.session import ModelInUse, Session, model_of_build, with_weights
+from embedspec.reconcile.speed import estimate_seconds, remember_speed
 from embedspec.reconcile.writer import Base
 from embedspec.results import Plan
 from embedspec.spec.identity import fingerprint, spec_fingerprint
@@ -117,7 +117,7 @@ def observe(
         record,
         session.policy,
         estimate,
-        _seconds(session, model, coverage.tokens),
+        estimate_seconds(session.home, model, coverage.tokens),
         len(standing),
         proof={
             "spec": spec_fingerprint(session.spec, session.target.model_dump(mode="json")),
@@ -312,37 +312,6 @@ def _count_tokens(
     return Coverage(missing, reused, tokens, truncated, sampled)
 
 
-# -- speed ------------------------------------------------------------------------------------------
-SPEED_FILE = "speed.json"
-
-
-def _speed_key(model: ModelInUse) -> str:
-    return f"{model.fingerprint}@{platform.node()}"
-
-
-def _seconds(session: Session, model: ModelInUse, tokens: int) -> tuple[float | None, str]:
-    if tokens == 0:
-        return 0.0, "nothing to embed"
-    entry = session.home.read_json(SPEED_FILE).get(_speed_key(model))
-    if not isinstance(entry, dict) or not isinstance(entry.get("tokens_per_s"), (int, float)):
-        return None, "this model has not run here yet; `plan --probe` measures it"
-    return tokens / float(entry["tokens_per_s"]), (
-        f"{entry['tokens_per_s']:,.0f} tokens/s, measured here on {entry.get('date', 'an earlier day')}"
-    )
-
-
-def remember_speed(session: Session, model: ModelInUse, tokens: int, seconds: float) -> None:
-    """Keep the speed of this encoder on this machine for the next plan's price."""
-    if seconds <= 0 or tokens <= 0:
-        return
-    speeds = session.home.read_json(SPEED_FILE)
-    speeds[_speed_key(model)] = {
-        "tokens_per_s": round(tokens / seconds, 1),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-    }
-    session.home.write_json(SPEED_FILE, speeds)
-
-
 def _probe(
     session: Session,
     reading: Reading,
@@ -361,9 +330,10 @@ def _probe(
     texts = [r.text for r in records if not isinstance(r, DeadLetter)]
     if not texts:
         return
-    encoder = load_encoder(model.resolved, weights=model.weights)
+    ready = with_weights(model, session.loaded.base, session.home)
+    encoder = load_encoder(ready.resolved, weights=model.weights)
     counts, _ = TextTokenizer(model.resolved, model.document_prompt).count(texts)
     encoder.encode(texts[:8], model.document_prompt)
     started = time.perf_counter()
     encoder.encode(texts, model.document_prompt)
-    remember_speed(session, model, int(counts.sum()), time.perf_counter() - started)
+    remember_speed(session.home, model, int(counts.sum()), time.perf_counter() - started)

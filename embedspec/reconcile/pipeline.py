@@ -24,6 +24,7 @@ from embedspec.models.batching import token_budget_batches
 from embedspec.models.encoder import Encoder
 from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconcile.channel import Aborted, Channel
+from embedspec.reconcile.outcome import Flow
 from embedspec.reconcile.writer import Row, RowWriter, Vectors
 from embedspec.types import DeadLetter, Event, HashArray, Matrix, hash_array
 
@@ -52,17 +53,6 @@ class Limits:
             elif self.deadline is not None and time.monotonic() >= self.deadline:
                 self.reason = "stopped at --max-seconds"
         return self.reason is not None
-
-
-@dataclass(slots=True)
-class Flow:
-    """What went through. Counters are distinct texts, tokens; `busy` is seconds at work."""
-
-    embedded: int = 0
-    tokens: int = 0
-    moved: int = 0
-    dead: list[DeadLetter] = field(default_factory=list)
-    busy: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class Index:
         wanted = live.build.fingerprints.encoder
         if self._encoder is None or self._encoder_of != wanted:
             model = model_of_build(live.build, live.pointer.query_prompt, self._base, self._home)
-            self._encoder, _ = load_checked_encoder(model, live.record, self._home, quick=True)
+            self._encoder, _ = load_checked_encoder(model, live.record, self._base, self._home, quick=True)
             self._encoder_of = wanted
         return self._encoder
 

@@ -44,15 +44,12 @@ class ModelInUse:
 class Session:
     """Everything about one spec that needs no connection; parts are read when first asked for."""
 
-    def __init__(
-        self, loaded: LoadedSpec, *, upgrade: bool = False, locked: bool = False, weights_needed: bool = False
-    ) -> None:
+    def __init__(self, loaded: LoadedSpec, *, upgrade: bool = False, locked: bool = False) -> None:
         self.loaded = loaded
         self.spec = loaded.spec
         self.home = Home(home_of(loaded))
         self._upgrade = upgrade
         self._locked = locked
-        self._weights_needed = weights_needed
 
     @cached_property
     def adapter(self) -> Adapter:
@@ -90,7 +87,7 @@ class Session:
             spec.revision,
             base=self.loaded.base,
             locked_commit=entry.get("commit") if entry and not self._upgrade else None,
-            weights_needed=self._weights_needed,
+            weights_needed=False,
             hash_cache=self.home.cache,
         )
         found = lockfile.check(entry, resolved)
@@ -195,6 +192,23 @@ def model_of_build(build: BuildRecord, query_prompt: str, base: Path, home: Home
             fix="put the model's old files back, or let `embedspec reconcile` build with the new ones",
         )
     return model
+
+
+def with_weights(model: ModelInUse, base: Path, home: Home) -> ModelInUse:
+    """The same model with its weights on disk: planning takes card, configs and tokenizer only, so
+    that policy decides before anything big is downloaded. Raises ModelError if it changed meanwhile."""
+    found = model.resolved
+    if all((found.folder / name).is_file() for name in found.weights):
+        return model
+    resolved = resolve_model(found.use, found.revision, base=base, weights_needed=True, hash_cache=home.cache)
+    complete = model_in_use(resolved, model.document_prompt, model.facts.query_prompt, model.weights)
+    if complete.fingerprint != model.fingerprint:
+        raise ModelError(
+            f"the weights of {found.use} are not the ones that were planned with",
+            where=str(resolved.folder),
+            fix="run again; if it stays so, delete the model from the hub's cache",
+        )
+    return complete
 
 
 def weights_of(build: BuildRecord) -> str:

@@ -54,7 +54,7 @@ def attempt(
     workspace: Workspace, faults: dict[int, Fault], changes: dict[str, Any]
 ) -> ReconcileResult | None:
     """One run as a process of its own; None if it was killed or failed."""
-    session = FaultySession(workspace.spec(**changes), weights_needed=True)
+    session = FaultySession(workspace.spec(**changes))
     session.faults = faults
     try:
         return reconcile(session, RunOptions(allow_mass_delete=True), on_event=lambda _: None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,11 +15,12 @@ import numpy as np
 from embedspec.errors import LeaseLost, StoreError
 from embedspec.models.encoder import Encoder
 from embedspec.models.tokenization import TextTokenizer
-from embedspec.reconcile.canary import load_checked_encoder
+from embedspec.reconcile.canary import find_canary, load_checked_encoder
 from embedspec.reconcile.diff import Indices, compare
 from embedspec.reconcile.lease import HeldLease
 from embedspec.reconcile.observe import Listener, Observation
-from embedspec.reconcile.pipeline import Flow, Limits, Pipeline
+from embedspec.reconcile.outcome import Flow, Outcome
+from embedspec.reconcile.pipeline import Limits, Pipeline
 from embedspec.reconcile.registry import new_build
 from embedspec.reconcile.retry import retrying
 from embedspec.reconcile.session import Session
@@ -39,21 +39,6 @@ from embedspec.types import (
 )
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What was done to the rows of a build, over all passes of one run."""
-
-    build: BuildRecord
-    flow: Flow = field(default_factory=Flow)
-    written: int = 0
-    patched: int = 0
-    deleted: int = 0
-    cached: int = 0
-    index_s: float = 0.0
-    write_s: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-
 class Application:
     """One run's work on one index, while the lease is held. Not thread-safe."""
 
@@ -61,12 +46,14 @@ class Application:
         self, session: Session, store: Store, held: HeldLease, limits: Limits, on_event: Listener
     ) -> None:
         self._session = session
-        self._store = store
+        self.store = store
         self._held = held
         self._limits = limits
         self._on_event = on_event
         self._encoder: Encoder | None = None
         self._canary: Canary | None = None
+        self.build: BuildRecord
+        """The build worked on, from `prepare` on."""
 
     def check(self) -> None:
         if self._held.lost.is_set():
@@ -77,7 +64,7 @@ class Application:
             )
 
     # -- before the first write -------------------------------------------------------------------
-    def prepare(self, seen: Observation) -> Outcome:
+    def prepare(self, seen: Observation) -> BuildRecord:
         """Load and check the model if there is anything to embed, write the lock file, create the
         build. A wrong model ends here, with nothing written."""
         decision = seen.work.decision
@@ -85,27 +72,30 @@ class Application:
             self._load(seen)
         if not decision.follow_live:
             self._session.write_lock()
-        if decision.makes_build:
-            state = seen.record.state if seen.record else IndexState()
-            now = seen.record.now if seen.record else datetime.now(UTC)
-            state, build = new_build(seen.desired, state, now, self._canary_for(seen))
-            retrying(lambda: self._store.create_build(self._held.lease, state, build))
-            return Outcome(build)
-        assert decision.work is not None  # nothing to fill is not brought to `prepare`
-        return Outcome(decision.work)
+        if not decision.makes_build:
+            assert decision.work is not None  # an empty plan is not brought here
+            self.build = decision.work
+            return self.build
+        state = seen.record.state if seen.record else IndexState()
+        now = seen.record.now if seen.record else datetime.now(UTC)
+        state, self.build = new_build(seen.desired, state, now, self._canary_for(seen))
+        retrying(lambda: self.store.create_build(self._held.lease, state, self.build))
+        return self.build
 
     def _load(self, seen: Observation) -> Encoder:
         if self._encoder is None:
             self._on_event(Event("load", f"loading {seen.model.resolved.use}"))
-            self._encoder, self._canary = load_checked_encoder(seen.model, seen.record, self._session.home)
+            self._encoder, self._canary = load_checked_encoder(
+                seen.model,
+                seen.record,
+                self._session.loaded.base,
+                self._session.home,
+                engine=self._session.spec.model.engine,
+            )
         return self._encoder
 
     def _canary_for(self, seen: Observation) -> Canary | None:
-        if self._canary is not None or seen.record is None:
-            return self._canary
-        fingerprint = seen.model.fingerprint
-        known = (b.canary for b in seen.record.builds if b.canary and b.canary.encoder == fingerprint)
-        return next(known, None)
+        return self._canary or find_canary(seen.record, seen.model.fingerprint)
 
     # -- rows -------------------------------------------------------------------------------------
     def fill(self, seen: Observation, outcome: Outcome) -> None:
@@ -144,7 +134,7 @@ class Application:
         hashes = hash_array([row.metadata_hash for row in batch])
         texts = [row.metadata for row in batch]
         outcome.patched += retrying(
-            lambda: self._store.patch(self._held.lease, outcome.build, keys, hashes, texts)
+            lambda: self.store.patch(self._held.lease, self.build, keys, hashes, texts)
         )
         outcome.write_s += time.perf_counter() - started
         self._on_event(Event("patch", "", done=outcome.patched, total=total, unit="rows"))
@@ -155,12 +145,12 @@ class Application:
         if not len(at) and not len(work.takeover):
             return
         writer = RowWriter(
-            self._store,
+            self.store,
             self._held.lease,
-            outcome.build,
+            self.build,
             seen.bases,
             batch_rows=self._session.adapter.capabilities.write_batch_rows,
-            normalized=bool(outcome.build.identity["vector"]["normalized"]),
+            normalized=bool(self.build.identity["vector"]["normalized"]),
             check=self.check,
             on_event=self._on_event,
             expected_rows=len(at) + len(work.takeover),
@@ -186,7 +176,7 @@ class Application:
         outcome.written += writer.done
         outcome.cached += len(work.needed) - len(seen.coverage.embed)
         outcome.write_s += writer.busy_s
-        _add(outcome.flow, flow)
+        outcome.flow.add(flow)
         outcome.flow.moved += len(writer.not_found)
 
     def _taken_over(self, seen: Observation) -> Iterator[Row]:
@@ -194,7 +184,7 @@ class Application:
         live = seen.work.decision.live
         if live is None or not len(seen.work.takeover):
             return
-        for row in retrying(lambda: list(self._store.rows(live, seen.work.takeover))):
+        for row in retrying(lambda: list(self.store.rows(live, seen.work.takeover))):
             yield Row(
                 row.key,
                 row.id,
@@ -215,7 +205,7 @@ class Application:
             self.check()
             part = keys[start : start + step]
             outcome.deleted += retrying(
-                lambda p=part: self._store.delete(self._held.lease, outcome.build, p)  # type: ignore[misc]
+                lambda p=part: self.store.delete(self._held.lease, self.build, p)  # type: ignore[misc]
             )
             self._on_event(Event("delete", "", done=outcome.deleted, total=len(keys), unit="rows"))
         outcome.write_s += time.perf_counter() - started
@@ -225,7 +215,7 @@ class Application:
         self.check()
         self._on_event(Event("index", "building the index"))
         started = time.perf_counter()
-        done = retrying(lambda: self._store.finish(self._held.lease, outcome.build))
+        done = retrying(lambda: self.store.finish(self._held.lease, self.build))
         outcome.notes += done.notes
         outcome.index_s += time.perf_counter() - started
 
@@ -239,12 +229,12 @@ class Application:
             gone = hash_array([row_key(d, 0) for d in dead])
             keep = ~np.isin(document_prefixes(expected.key), document_prefixes(gone))
             expected = RowHashes(expected.key[keep], expected.content[keep], expected.metadata[keep])
-        found = retrying(lambda: RowHashes.concat(list(self._store.scan(outcome.build))))
+        found = retrying(lambda: RowHashes.concat(list(self.store.scan(self.build))))
         protected = seen.corpus.protected
         diff = compare(expected, found, protected, deletes=seen.corpus.complete and not dead)
         if not diff.empty:
             raise StoreError(
-                f"build {outcome.build.id} does not hold what was written: {len(diff.insert)} rows missing, "
+                f"build {self.build.id} does not hold what was written: {len(diff.insert)} rows missing, "
                 f"{len(diff.replace)} with another text, {len(diff.patch)} with other metadata, "
                 f"{len(diff.delete)} too many; readers were not moved",
                 where=self._session.spec.name,
@@ -287,12 +277,3 @@ def _planned_rows(seen: Observation, at: Indices, flow: Flow) -> Iterator[Row]:
             is_fresh[index],
         )
     flow.moved += len(positions) - found
-
-
-def _add(total: Flow, part: Flow) -> None:
-    total.embedded += part.embedded
-    total.tokens += part.tokens
-    total.moved += part.moved
-    total.dead += part.dead
-    for stage, seconds in part.busy.items():
-        total.busy[stage] = total.busy.get(stage, 0.0) + seconds

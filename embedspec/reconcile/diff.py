@@ -65,7 +65,7 @@ def _places(keys: HashArray, among: HashArray) -> Indices:
     """(n,) where in `among` (not empty) each key stands; any index for a key that does not.
 
     Sorting 8-byte numbers takes a fifteenth of sorting 16-byte texts. Two keys of one number are
-    left to the exact way: a matter of 1 in 10^9 for a million rows.
+    left to the exact way, about 3 times in 10^8 runs over a million rows.
     """
     numbers, wanted = _numbers(among), _numbers(keys)
     order = np.argsort(numbers)

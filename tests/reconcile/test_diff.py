@@ -94,6 +94,20 @@ def test_protected_documents_are_taken_over_once() -> None:
     assert hash_list(contents_of(live, keys)) == [digest(b"text of b")]
 
 
+def test_keys_that_share_the_number_they_are_sorted_by() -> None:
+    odd, mask = 0x9E3779B97F4A7C15, 2**64 - 1
+    second = [7, 2**40 + 1]
+    first = [99, 99 ^ (second[0] * odd & mask) ^ (second[1] * odd & mask)]
+    keys = hash_array(
+        [a.to_bytes(8, "little") + b.to_bytes(8, "little") for a, b in zip(first, second, strict=True)]
+    )
+    values = hash_array([digest(b"x"), digest(b"y")])
+    for order in ([0, 1], [1, 0]):
+        build = RowHashes(keys[order], values[order], values[order])
+        diff = compare(RowHashes(keys, values, values), build, document_prefixes(keys[:0]), deletes=True)
+        assert sorted(diff.same.tolist()) == [0, 1]
+
+
 def test_a_million_rows_need_no_python_loop() -> None:
     """Not a timing: with a loop over rows this would take minutes and hit the test's timeout."""
     n = 1_000_000

@@ -143,7 +143,7 @@ def notes(plan: Plan) -> list[str]:
     if plan.blocked:
         lines.append(f"readers stay where they are: {plan.blocked}")
     if not plan.complete:
-        lines.append("the source was not read to its end: nothing is deleted")
+        lines.append("the source was not read completely: nothing is deleted")
     if plan.failed:
         lines.append(f"{plural(plan.failed, 'record')} cannot be processed")
     return lines
@@ -160,6 +160,8 @@ def _verdict(verdict: PolicyVerdict) -> Text:
 
 def summary(plan: Plan) -> str:
     """One sentence: `Plan: 12 added, 3 deleted; 4,100 tokens to embed.`"""
+    if plan.empty and (plan.blocked or plan.failed or not plan.complete):
+        return "No changes, though the index is not all that the spec asks for."
     if plan.empty:
         return "No changes: the index is what the spec says."
     documents = plan.documents

@@ -98,7 +98,7 @@ def _facts(result: ReconcileResult) -> list[tuple[str, RenderableType | str]]:
     rows.append(("Live", result.live or "nothing yet"))
     if result.build and result.build != result.live:
         rows.append(("Build", f"{result.build} (not live)"))
-    if result.exit_code == exits.DONE and result.message:
+    if result.exit_code == exits.DONE and result.message and result.message != result.blocked:
         rows.append(("Note", result.message))
     rows += [("Note", note) for note in notes(result) if not note.endswith("cannot be processed")]
     if result.moved:
@@ -115,8 +115,9 @@ def after_reconcile(result: ReconcileResult, spec: Path) -> Text:
     """What to type next."""
     if result.exit_code == exits.STOPPED:
         return next_commands(command("reconcile", spec))
-    if result.exit_code in (exits.HELD, exits.INCONCLUSIVE) and result.build:
-        return next_commands(command("status", spec), command("promote", spec, result.build))
+    if result.exit_code in (exits.HELD, exits.INCONCLUSIVE):
+        # Not by id: `build` is the one worked on, the live one; promote finds the wanted one.
+        return next_commands(command("status", spec), command("promote", spec))
     if result.live is None or result.build not in (None, result.live):
         return next_commands(command("status", spec))
     return next_commands(command("query", spec, "your question"))

@@ -63,20 +63,25 @@ def reconcile(
             require_no_mass_delete(seen, session.loaded.where("corpus.source"))
         return seen
 
+    def untouched(seen: Observation) -> ReconcileResult:
+        if not seen.work.decision.follow_live:
+            session.write_lock()  # a missing entry is added by every run, or `--locked` could never pass
+        return report.untouched(seen, seen.record)
+
     def declined(seen: Observation) -> bool:
         return saved is None and approve is not None and not seen.plan.empty and not approve(seen.plan)
 
     with session.open_store(write=True) as store:
         seen = look(store)
         if not _anything_to_do(seen):
-            return report.untouched(seen, seen.record)
+            return untouched(seen)
         if declined(seen):
             return _not_approved(report, seen)
         with HeldLease(store, session.spec.name, timeout_s=options.lock_timeout_s) as held:
             if _moved(seen.record, retrying(lambda: store.observe(session.spec.name))):
                 approved, seen = seen.plan, look(store)
                 if not _anything_to_do(seen):
-                    return report.untouched(seen, seen.record)
+                    return untouched(seen)
                 if not same_work(approved, seen.plan) and declined(seen):
                     return _not_approved(report, seen)
             application = Application(session, store, held, limits, on_event)

@@ -369,6 +369,6 @@ class Spec(Part):
     evaluation: Evaluation | None = Field(
         default=None, description="How the index is measured. Default: not."
     )
-    keep_builds: Annotated[WholeNumber, Field(ge=1)] = Field(
+    keep_builds: Annotated[int, Field(ge=1), BeforeValidator(_whole_number)] = Field(
         default=2, description="Builds kept, the live one counted. Default: 2, the live one and one more."
     )

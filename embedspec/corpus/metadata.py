@@ -7,6 +7,8 @@ JSON types are kept. What a field of each type takes, alone or in a list:
     integer   whole numbers of 64 bits, written without a point; no text, no true/false, not 3.0
     float     any number that a float64 can hold; no text, no true/false
     boolean   true and false only
+
+Values nest at most MAX_LEVELS deep, so that whoever reads them later can print them.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from embedspec.types import FieldType
 
 _dumps = orjson.dumps
 _SORTED = orjson.OPT_SORT_KEYS
+MAX_LEVELS = 254
+"""Objects and lists inside one another, the record's own metadata object included: orjson's limit."""
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -75,9 +79,24 @@ def compile_metadata(fields: Iterable[tuple[str, FieldType]]) -> Callable[[Mappi
 def dump_canonical(found: dict[str, Any]) -> bytes:
     try:
         return _dumps(found, None, _SORTED)
-    except TypeError:  # an integer beyond 64 bits
+    except TypeError:  # an integer beyond 64 bits, or too many levels
+        for path, value in found.items():
+            if _levels(value) >= MAX_LEVELS:
+                raise MetadataRefused(
+                    f"metadata field {path!r} is nested more than {MAX_LEVELS - 1} levels deep"
+                ) from None
         text = json.dumps(found, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
         return text.encode()
+
+
+def _levels(value: Any) -> int:
+    """How many objects and lists lie inside one another; found layer by layer, without recursion."""
+    levels = 0
+    layer = [value]
+    while layer := [item for item in layer if isinstance(item, dict | list)]:
+        levels += 1
+        layer = [x for item in layer for x in (item.values() if isinstance(item, dict) else item)]
+    return levels
 
 
 def _check(path: str, kind: FieldType, value: Any) -> None:

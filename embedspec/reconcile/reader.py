@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embedspec.corpus.parse import mend
 from embedspec.errors import BuildMissing, EmbedspecError, SpecError
 from embedspec.models.encoder import Encoder
 from embedspec.models.reduce import reduce_vectors
@@ -66,11 +67,12 @@ class Index:
         return LiveBuild(record, build, record.state.pointer)
 
     def search(self, text: str, k: int = 10, filter: FilterInput = None) -> QueryResult:
-        """The `k` nearest rows. `filter`: `key=value` terms or the JSON form."""
+        """The `k` nearest rows. `filter`: `key=value` terms or the JSON form. NUL and halves of
+        surrogate pairs in `text` become U+FFFD, as in a corpus."""
         if k < 1:
             raise EmbedspecError(f"k is {k}; it must be at least 1")
         started = time.perf_counter()
-        live, lists, seconds, notices = self._ask([text], k, filter)
+        live, lists, seconds, notices = self._ask([mend(text).replace("\0", "\ufffd")], k, filter)
         hits = [
             SearchHit(id=c.id, chunk=c.chunk, score=c.score, text=c.text, metadata=dict(c.metadata))
             for c in lists[0]
@@ -143,11 +145,16 @@ class Index:
         if self._max_k is not None and not exact:
             ask = min(ask, self._max_k)
         lists = self._search(live, vectors, ask, condition, exact)
-        short = [i for i, hits in enumerate(lists) if len(hits) < min(k, ask)]
-        if short and not exact:
-            # An approximate index may come back with fewer; never a shorter list in silence.
-            again = self._search(live, vectors[short], ask, condition, True)
-            for i, hits in zip(short, again, strict=True):
+        doubtful = [
+            i
+            for i, hits in enumerate(lists)
+            if len(hits) < min(k, ask) or (ask > k and ends_in_tie(hits, k, ask))
+        ]
+        if doubtful and not exact:
+            # An approximate index may come back with fewer, or with any of many equal ones: never a
+            # shorter list in silence, nor another one than the next store would give.
+            again = self._search(live, vectors[doubtful], ask, condition, True)
+            for i, hits in zip(doubtful, again, strict=True):
                 lists[i] = hits
         return [order(hits)[:k] for hits in lists], notices
 
@@ -164,6 +171,13 @@ class Index:
 def has_index(build: BuildRecord) -> bool:
     """Whether the build has an approximate index; without one every search is exact."""
     return build.index.get("type") != "exact"
+
+
+def ends_in_tie(hits: Sequence[Candidate], k: int, asked: int) -> bool:
+    """Whether rows equal to the k-th go on to the last of the `asked` ones, and so perhaps beyond."""
+    return len(hits) == asked and round(hits[-1].score, SCORE_DIGITS) == round(
+        hits[k - 1].score, SCORE_DIGITS
+    )
 
 
 def order(hits: Sequence[Candidate]) -> list[Candidate]:

@@ -201,9 +201,9 @@ def create_function(
 ) -> list[sql.Composed]:
     """`<index>_search(query, k)`: the live build's hits with the pointer's reader settings.
 
-    The sum with 0 hides from the planner that the rows come from an index by distance: a relaxed scan
-    does not keep that order. Replacing the function waits for no reader and keeps its grants. Its `query` is a vector of any dimension,
-    so it outlives a change of dimension or quantization.
+    The sum with 0 hides from the planner that the rows come from an index by distance: a relaxed
+    scan does not keep that order. Replacing the function waits for no reader and keeps its grants.
+    Its `query` is a vector of any dimension, so it outlives a change of dimension or quantization.
     """
     query = sql.SQL("query::{}").format(extension.column_type(build))
     nearest = distance(extension, build, sql.SQL("t.embedding"), query)

@@ -116,18 +116,18 @@ class EmbeddedServer:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.folder / "clients.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                # Waits only while a watcher is stopping the server.
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            except BaseException:
+                os.close(lock)
+                raise
         except OSError as error:
             raise StoreError(
                 f"the folder of the embedded server cannot be used: {error.strerror}",
                 where=str(self.folder),
                 fix="make it writable, or set EMBEDSPEC_HOME to another folder",
             ) from error
-        try:
-            # Waits only while a watcher is stopping the server.
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        except BaseException:
-            os.close(lock)
-            raise
         self._clients = lock
 
     def _sockets(self) -> Path | None:

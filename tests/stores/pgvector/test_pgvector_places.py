@@ -114,7 +114,7 @@ def test_a_role_with_select_alone_can_observe_and_search(
         record = reader.observe(bench.name)
         assert record is not None
         assert record.live is not None
-        assert reader.identity()
+        assert reader.identity() == store.identity(), "a plan made by a reader must fit a writer's store"
         query = unit_vectors(1, 8)
         for exact in (False, True):
             assert len(reader.search(build, query, 5, search={"ef_search": 40}, exact=exact)[0]) == 5

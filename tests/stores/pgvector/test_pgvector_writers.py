@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -228,3 +231,35 @@ def test_a_scan_does_not_stand_in_the_way_of_writes(bench: Bench) -> None:
         next(scan)
         scan.close()  # type: ignore[attr-defined]
         assert store.count(build) == 3000
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from embedspec.stores.lease import this_process
+from embedspec.stores.protocol import OpenContext
+from embedspec_pgvector import adapter
+target = adapter.target_model.model_validate({"store": "pgvector", "url": sys.argv[1]})
+store = adapter.open(target, OpenContext(Path(sys.argv[2]), Path(sys.argv[2])))
+lease = store.acquire(sys.argv[3], this_process(), 600)
+with store._write(lease, "waiting") as cursor:
+    print("writing", flush=True)
+    cursor.execute("SELECT pg_sleep(60)")
+"""
+
+
+def test_a_holder_killed_in_a_long_statement_is_replaced_soon(
+    bench: Bench, url: str, home: Path, dsn: str
+) -> None:
+    """Its server process must notice that nobody waits for the answer, and give the proof up."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url, str(home), bench.name], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "writing\n"
+    holder.kill()
+    holder.communicate()
+    with bench.open_store() as store:
+        started = time.monotonic()
+        bench.lease(store)
+        assert time.monotonic() - started < 9

@@ -68,7 +68,9 @@ class Application:
         """Load and check the model if there is anything to embed, write the lock file, create the
         build. A wrong model ends here, with nothing written."""
         decision = seen.work.decision
-        if len(seen.coverage.embed):
+        # An index that is new in this store, filled from the cache alone, needs canaries of its own:
+        # without them no later run and no reader could be checked.
+        if len(seen.coverage.embed) or (decision.makes_build and self._canary_for(seen) is None):
             self._load(seen)
         if not decision.follow_live:
             self._session.write_lock()

@@ -265,6 +265,16 @@ def socket_folder(folder: Path, uid: int | None, usable: bool) -> Path:
     return made
 
 
+def forget_sockets(folder: Path) -> None:
+    """Remove the note of where the socket is, and the folder made for it if there is one."""
+    note = folder / "socket"
+    if note.exists():
+        named = Path(note.read_text())
+        if named != folder and named.name.startswith(SOCKET_FOLDER):
+            shutil.rmtree(named, ignore_errors=True)
+        note.unlink()
+
+
 def start(
     folder: Path, data: Path, bin_folder: Path, prefix: list[str], sockets: Path
 ) -> subprocess.Popen[bytes]:

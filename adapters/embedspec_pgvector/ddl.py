@@ -79,11 +79,11 @@ class Names:
 
     @staticmethod
     def of(schema: str, build: BuildRecord) -> Names:
-        names = Names(schema, plain(index_name(build)), plain(build.id), build.id)
+        names = Names(schema, plain(build.index_name), plain(build.id), build.id)
         if len(names.hnsw_name.encode()) > MAX_NAME_BYTES:
             raise StoreError(
                 f"the name {names.hnsw_name} has more than {MAX_NAME_BYTES} bytes",
-                where=f"index {index_name(build)}",
+                where=f"index {build.index_name}",
                 fix="give the index a shorter name",
             )
         return names
@@ -119,14 +119,6 @@ class Names:
     @property
     def function_name(self) -> str:
         return f"{self.index}_search"
-
-
-def index_name(build: BuildRecord) -> str:
-    """The index that a build belongs to, by the spec it was made from."""
-    name = build.spec.get("name")
-    if not isinstance(name, str):
-        raise StoreError(f"the record of build {build.id} does not name its index", where=build.id)
-    return name
 
 
 def mark(index: str, build_id: str) -> str:
@@ -238,7 +230,7 @@ def create_function(
             body=_quoted(body),
         ),
         sql.SQL("COMMENT ON FUNCTION {} IS {}").format(
-            function, sql.Literal(mark(index_name(build), build.id))
+            function, sql.Literal(mark(build.index_name, build.id))
         ),
     ]
 
@@ -262,6 +254,6 @@ def create_view(names: Names, extension: Extension, build: BuildRecord) -> list[
             vectors=names.vectors,
         ),
         sql.SQL("COMMENT ON VIEW {} IS {}").format(
-            names.view, sql.Literal(mark(index_name(build), build.id))
+            names.view, sql.Literal(mark(build.index_name, build.id))
         ),
     ]

@@ -99,11 +99,9 @@ def _named_uid() -> int:
 
 
 def _has_name() -> bool:
-    try:
-        pwd.getpwuid(os.geteuid())
-    except KeyError:
-        return False
-    return True
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwuid(os.geteuid()))
+    return False
 
 
 def run_as(bin_folder: Path, folder: Path) -> tuple[list[str], int | None, bool]:

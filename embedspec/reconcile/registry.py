@@ -19,6 +19,7 @@ def new_build(
     desired: Desired, state: IndexState, now: datetime, canary: Canary | None
 ) -> tuple[IndexState, BuildRecord]:
     build = BuildRecord(
+        index_name=desired.name,
         id=f"b{state.next_build}_{desired.fingerprints.build[:6]}",
         status=BuildStatus.building,
         fingerprints=desired.fingerprints,

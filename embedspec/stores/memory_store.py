@@ -124,9 +124,9 @@ class MemoryStore:
                 where=f"lease of {lease.name}",
                 fix="run again",
             )
-        if build is not None and _index_name(build) != lease.name:
+        if build is not None and build.index_name != lease.name:
             raise StoreError(
-                f"build {build.id!r} belongs to index {_index_name(build)!r}, not to {lease.name!r}"
+                f"build {build.id!r} belongs to index {build.index_name!r}, not to {lease.name!r}"
             )
         return held
 
@@ -287,7 +287,7 @@ class MemoryStore:
             return Finished(index_built=new)
 
     def _rows(self, build: BuildRecord) -> dict[bytes, Row]:
-        index = self._target.indexes.get(_index_name(build))
+        index = self._target.indexes.get(build.index_name)
         held = index.builds.get(build.id) if index else None
         if held is not None and held.rows is not None:
             return held.rows
@@ -350,11 +350,6 @@ class MemoryStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _index_name(build: BuildRecord) -> str:
-    """The index a build belongs to, by the spec it was made from: ids are unique in one index only."""
-    return str(build.spec["name"])
 
 
 def score(

@@ -51,6 +51,8 @@ class Canary(Record):
 class BuildRecord(Record):
     """One physical table or index behind an index's name."""
 
+    index_name: str
+    """The index it belongs to; ids are unique in one index only."""
     id: str
     status: BuildStatus
     fingerprints: Fingerprints

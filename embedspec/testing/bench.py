@@ -129,6 +129,7 @@ class Bench:
         resolved = self.resolve(**storage).storage
         own = name or self.name
         return BuildRecord(
+            index_name=own,
             id=f"b{number}_0f{number:04x}",
             status=BuildStatus.building,
             fingerprints=Fingerprints(

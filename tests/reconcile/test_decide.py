@@ -91,6 +91,7 @@ def want(**changes: object) -> Desired:
 
 def build_of(desired: Desired, build_id: str, status: BuildStatus, age: int = 0) -> BuildRecord:
     return BuildRecord(
+        index_name="t",
         id=build_id,
         status=status,
         fingerprints=desired.fingerprints,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -17,11 +20,27 @@ from embedspec.models.tokenization import Ids, TextTokenizer
 from embedspec.types import Matrix
 
 Tag = TypeVar("Tag")
+_log = logging.getLogger(__name__)
 
 _STREAMS = 2
 """Batches computed side by side, each on half of the cores; the tokenizer and the copying of
 results of one hide behind the other."""
-_OUT_OF_MEMORY = ("bad_alloc", "out of memory", "cannot allocate", "could not allocate", "not enough memory")
+_OUT_OF_MEMORY = ("alloc", "out of memory", "could not create a memory")
+"""Signs in the texts of openvino, oneDNN and the C++ library ("Failed to allocate …", "can't alloc",
+"std::bad_alloc"); openvino has no error class for it."""
+
+
+class _OutOfMemory(Exception):
+    """The engine could not allocate what a batch needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Started(Generic[Tag]):
+    """A batch at work on a request."""
+
+    tag: Tag
+    rows: Sequence[Ids]
+    request: Any
 
 
 class OpenVinoEncoder:
@@ -34,29 +53,33 @@ class OpenVinoEncoder:
             if not (resolved.folder / name).is_file():
                 raise ModelError(f"the weights {name} were not fetched", where=resolved.use)
         openvino = import_openvino()
-        graph = build_graph(resolved)
         core = openvino.Core()
         fast_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        cores = len(os.sched_getaffinity(0))
+        self._cores = len(os.sched_getaffinity(0))
         self.resolved = resolved
         self.dimension = resolved.native_dimension
         self.numeric = "bf16" if fast_bf16 and not pinned_float32 else "f32"
         self.engine_version = "openvino " + openvino.get_version().split("-")[0]
-        self.device = f"{core.get_property('CPU', 'FULL_DEVICE_NAME').strip()} ({cores} cores)"
-        streams = min(_STREAMS, cores)
-        compiled = core.compile_model(
-            graph,
+        self.device = f"{core.get_property('CPU', 'FULL_DEVICE_NAME').strip()} ({self._cores} cores)"
+        self._core = core
+        self._requests = self._compile()
+        self._tokenizers: dict[str, TextTokenizer] = {}
+
+    def _compile(self) -> list[Any]:
+        """One infer request for each batch that is computed at a time."""
+        streams = min(_STREAMS, self._cores)
+        compiled = self._core.compile_model(
+            build_graph(self.resolved),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": self.numeric,
                 "NUM_STREAMS": str(streams),
-                "INFERENCE_NUM_THREADS": str(cores),
+                "INFERENCE_NUM_THREADS": str(self._cores),
                 # Pinned threads of two processes would sit on the same cores.
                 "ENABLE_CPU_PINNING": False,
             },
         )
-        self._requests = [compiled.create_infer_request() for _ in range(streams)]
-        self._tokenizers: dict[str, TextTokenizer] = {}
+        return [compiled.create_infer_request() for _ in range(streams)]
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Matrix:
         """(n, dimension) float32, in the order of `texts`."""
@@ -72,60 +95,89 @@ class OpenVinoEncoder:
 
     def embed(self, batches: Iterable[tuple[Tag, Sequence[Ids]]]) -> Iterator[tuple[Tag, Matrix]]:
         """See `Encoder.embed`. Two batches are computed, one is held ready."""
-        free = deque(self._requests)
-        running: deque[tuple[Tag, Sequence[Ids], Any]] = deque()
+        running: deque[_Started[Tag]] = deque()
         try:
             for tag, rows in batches:
-                done = None
-                if not free:
-                    done_tag, done_rows, request = running.popleft()
-                    free.append(request)
-                    done = (done_tag, self._collect(request, done_rows))
-                request = free.popleft()
-                self._start(request, rows)
-                running.append((tag, rows, request))
+                done = self._finish(running) if len(running) == len(self._requests) else None
+                running.append(self._start(tag, rows, running))
                 if done is not None:
                     yield done
             while running:
-                tag, rows, request = running.popleft()
-                yield tag, self._collect(request, rows)
+                yield self._finish(running)
         finally:
             # The caller stopped early, or a batch failed: leave no request at work.
-            for _, _, request in running:
-                request.cancel()
-                _wait_quietly(request)
+            for started in running:
+                started.request.cancel()
+                _wait_quietly(started.request)
 
-    def _start(self, request: Any, rows: Sequence[Ids]) -> None:
-        if not rows:
-            return
-        ids, mask = _pad(rows)
-        request.start_async([ids, mask], share_inputs=False)
+    def _start(self, tag: Tag, rows: Sequence[Ids], running: Iterable[_Started[Any]] = ()) -> _Started[Tag]:
+        """Start a batch on a request that is not at work. Texts have at least one token each."""
+        busy = [started.request for started in running]
+        request = next(request for request in self._requests if request not in busy)
+        if rows:
+            request.start_async(_pad(rows), share_inputs=False)
+        return _Started(tag, rows, request)
 
-    def _collect(self, request: Any, rows: Sequence[Ids]) -> Matrix:
-        """Wait for a started batch; if memory did not suffice, do it in halves."""
-        if not rows:
+    def _finish(self, running: deque[_Started[Tag]]) -> tuple[Tag, Matrix]:
+        """Wait for the oldest batch; if memory did not suffice, do it again in halves.
+
+        A failed batch leaves its stream's graph in a state in which the next one fails too or, for
+        all we know, comes out wrong. So the graph is compiled anew, and whatever was started
+        meanwhile is done again.
+        """
+        oldest = running.popleft()
+        try:
+            return oldest.tag, self._collect(oldest)
+        except _OutOfMemory:
+            pass  # handled below, where no traceback keeps the request and its memory alive
+        again = []
+        while running:
+            _wait_quietly(running[0].request)
+            again.append((running[0].tag, running[0].rows))
+            running.popleft()
+        tag, rows = oldest.tag, oldest.rows
+        del oldest  # with the last reference to a request, the old graph's memory goes
+        vectors = self._in_halves(rows)
+        for later_tag, later_rows in again:
+            running.append(self._start(later_tag, later_rows, running))
+        return tag, vectors
+
+    def _in_halves(self, rows: Sequence[Ids]) -> Matrix:
+        """The vectors of a batch that did not fit, with everything else at rest."""
+        if len(rows) == 1:
+            raise EmbedspecError(
+                f"out of memory for one text of {len(rows[0])} tokens",
+                fix="free memory, or run on a larger machine",
+            )
+        _log.warning("out of memory for a batch of %d texts; trying halves", len(rows))
+        self._requests = []
+        self._requests = self._compile()
+        middle = len(rows) // 2
+        halves = []
+        for half in (rows[:middle], rows[middle:]):
+            try:
+                halves.append(self._collect(self._start(None, half)))
+                continue
+            except _OutOfMemory:
+                pass
+            halves.append(self._in_halves(half))
+        return np.concatenate(halves)
+
+    def _collect(self, started: _Started[Any]) -> Matrix:
+        if not started.rows:
             return np.empty((0, self.dimension), dtype=np.float32)
         try:
-            request.wait()
-            vectors: Matrix = np.array(request.get_output_tensor().data, dtype=np.float32, copy=True)
+            started.request.wait()
+            output = started.request.get_output_tensor().data
+            vectors: Matrix = np.array(output, dtype=np.float32, copy=True)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if len(rows) == 1:
-                raise EmbedspecError(
-                    f"out of memory for one text of {len(rows[0])} tokens",
-                    fix="free memory, or run on a larger machine",
-                ) from error
-            middle = len(rows) // 2
-            return np.concatenate([self._at_once(request, part) for part in (rows[:middle], rows[middle:])])
+            if _is_out_of_memory(error):
+                raise _OutOfMemory from None
+            raise
         return _normalized(vectors) if self.resolved.modules.normalize else vectors
 
-    def _at_once(self, request: Any, rows: Sequence[Ids]) -> Matrix:
-        self._start(request, rows)
-        return self._collect(request, rows)
 
-
-def _pad(rows: Sequence[Ids]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _pad(rows: Sequence[Ids]) -> list[np.ndarray[Any, Any]]:
     """ids and mask, (rows, padded length) int32. The id of padding does not matter: it is masked."""
     width = padded_length(max(len(row) for row in rows))
     ids = np.zeros((len(rows), width), dtype=np.int32)
@@ -133,7 +185,7 @@ def _pad(rows: Sequence[Ids]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
     for at, row in enumerate(rows):
         ids[at, : len(row)] = row
         mask[at, : len(row)] = 1
-    return ids, mask
+    return [ids, mask]
 
 
 def _normalized(vectors: Matrix) -> Matrix:
@@ -149,7 +201,6 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _wait_quietly(request: Any) -> None:
-    try:
+    """Wait until a request is at rest, whatever became of it."""
+    with contextlib.suppress(RuntimeError, MemoryError):
         request.wait()
-    except RuntimeError:
-        return  # cancelled, as asked

@@ -9,6 +9,7 @@ is installed, and because that library gives numpy no bfloat16.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,22 +190,23 @@ def read_projection(
 def read_tensors(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
     """The tensors as float32 in the shape the header says; float16, bfloat16 and float64 are cast."""
     header = read_header(path)
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    start = 8 + int(data[:8].view("<u8")[0])
     result = {}
-    for name in names:
-        entry = header[name]
-        dtype = _DTYPES.get(entry["dtype"])
-        if dtype is None:
-            raise ModelError(
-                f"tensor {name!r} has dtype {entry['dtype']}; covered: {', '.join(_DTYPES)}", where=str(path)
-            )
-        first, last = entry["data_offsets"]
-        if not 0 <= first <= last or last - first != int(np.prod(entry["shape"])) * dtype.itemsize:
-            raise ModelError(f"tensor {name!r} has offsets that do not fit its shape", where=str(path))
-        # The data section need not be aligned to the element size, so the bytes are copied.
-        values = np.frombuffer(data[start + first : start + last].tobytes(), dtype=dtype)
-        if entry["dtype"] == "BF16":  # the upper half of a float32
-            values = (values.astype(np.uint32) << 16).view(np.float32)
-        result[name] = values.astype(np.float32, copy=False).reshape(entry["shape"])
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        for name in names:
+            entry = header[name]
+            dtype = _DTYPES.get(entry["dtype"])
+            if dtype is None:
+                raise ModelError(
+                    f"tensor {name!r} has dtype {entry['dtype']}; covered: {', '.join(_DTYPES)}",
+                    where=str(path),
+                )
+            first, last = entry["data_offsets"]
+            if not 0 <= first <= last or last - first != math.prod(entry["shape"]) * dtype.itemsize:
+                raise ModelError(f"tensor {name!r} has offsets that do not fit its shape", where=str(path))
+            file.seek(start + first)
+            values: npt.NDArray[Any] = np.frombuffer(file.read(last - first), dtype=dtype)
+            if entry["dtype"] == "BF16":  # the upper half of a float32
+                values = (values.astype(np.uint32) << 16).view(np.float32)
+            result[name] = values.astype(np.float32, copy=False).reshape(entry["shape"])
     return result

@@ -37,7 +37,8 @@ def reduce_vectors(
     vectors = np.ascontiguousarray(full[:, :dimension], dtype=np.float32)
     if renormalize:
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-        vectors = (vectors / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
+        norms = np.where(norms > 0, norms, 1.0)[:, None]
+        vectors = np.divide(vectors, norms, dtype=np.float64, casting="same_kind", out=np.empty_like(vectors))
     elif vectors is full or vectors.base is not None:
         vectors = vectors.copy()
     if Quantization(quantization) is Quantization.float32:

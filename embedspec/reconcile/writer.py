@@ -21,6 +21,10 @@ Vectors: TypeAlias = Matrix | None
 """Full-length vectors beside their rows; None: to be fetched from the base builds by content hash."""
 
 
+BATCH_BYTES = 32 << 20
+"""Texts (in characters) and vectors that are collected for one write, at most; rows come first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row on its way to the store."""
@@ -70,8 +74,11 @@ class RowWriter:
         self._check = check
         self._on_event = on_event
         self._expected_rows = expected_rows
+        self._full_rows: list[Row] = []
+        self._full: list[Matrix] = []
         self._rows: list[Row] = []
         self._vectors: list[npt.NDArray[np.floating[Any]]] = []
+        self._bytes = 0
         self.batch_rows = batch_rows
         self.done = 0
         self.dead: list[DeadLetter] = []
@@ -84,8 +91,11 @@ class RowWriter:
         if vectors is None:
             self._add_from_bases(rows)
         else:
-            self._add_full(rows, vectors)
-        if len(self._rows) >= self.batch_rows:
+            self._full_rows += rows
+            self._full.append(vectors)
+        self._bytes += sum([len(row.text) for row in rows])
+        self._bytes += len(rows) * self._build.dimension * 4
+        if len(self._rows) + len(self._full_rows) >= self.batch_rows or self._bytes >= BATCH_BYTES:
             self._write_out()
         self.busy_s += time.perf_counter() - started
 
@@ -94,7 +104,13 @@ class RowWriter:
         self._write_out()
         self.busy_s += time.perf_counter() - started
 
-    def _add_full(self, rows: list[Row], full: Matrix) -> None:
+    def _reduce_full(self) -> None:
+        """A whole batch at a time: the model's own batches are so small that calls would cost more
+        than numbers."""
+        if not self._full:
+            return
+        rows, full = self._full_rows, np.concatenate(self._full)
+        self._full_rows, self._full = [], []
         reduced = reduce_vectors(full, self._build.dimension, self._normalized, self._build.quantization)
         bad = dict(invalid_rows(reduced, self._build.metric))
         if bad:
@@ -132,15 +148,20 @@ class RowWriter:
         return np.dtype(self._build.quantization.value)
 
     def _write_out(self) -> None:
+        self._reduce_full()
+        self._bytes = 0
         if not self._rows:
             return
         rows, matrix = self._rows, np.concatenate(self._vectors)
         self._rows, self._vectors = [], []
         for fresh in (True, False):
-            at = [i for i, row in enumerate(rows) if row.fresh is fresh]
-            for start in range(0, len(at), self.batch_rows):
-                part = at[start : start + self.batch_rows]
-                self._upsert([rows[i] for i in part], matrix[part], fresh)
+            chosen, vectors = rows, matrix
+            if any(row.fresh is not fresh for row in rows):
+                at = [i for i, row in enumerate(rows) if row.fresh is fresh]
+                chosen, vectors = [rows[i] for i in at], matrix[at]
+            for start in range(0, len(chosen), self.batch_rows):
+                part = slice(start, start + self.batch_rows)
+                self._upsert(chosen[part], vectors[part], fresh)
 
     def _upsert(self, rows: list[Row], matrix: npt.NDArray[np.floating[Any]], fresh: bool) -> None:
         self._check()

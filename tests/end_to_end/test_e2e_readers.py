@@ -3,7 +3,6 @@ answer of one build."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +76,7 @@ def test_no_reader_is_disturbed(project: Project, tiny_models: tuple[Path, Path]
             Reader.of_sql(project, dsn, "function", asked) as function,
         ):
             sdk.wait_for_more()
-            live = _changes(project, known, sdk, function, (one, two), plain, first)
+            live = _changes(project, known, sdk, function, two, plain, first)
             for reader in (sdk, view):
                 reader.wait_for_more()
                 reader.end()
@@ -91,12 +90,11 @@ def _changes(
     known: Known,
     sdk: Reader,
     function: Reader,
-    models: tuple[Path, Path],
+    two: Path,
     plain: dict[str, str],
     first: str,
 ) -> str:
     """The life of an index, in steps; returns the build that is live at the end."""
-    one, two = models
 
     def reconcile(changes: dict[str, Any], expected: str, truth: Callable[[], Truth]) -> str:
         project.change(changes)

@@ -40,7 +40,7 @@ def measure(place: Ground, report: Report, count: int, rounds: int) -> None:
     engine = BareEngine(session(first).model.resolved)
     report.say(f"  {count:,} texts: {corpora.source()}")
     started = clock.read() - before
-    tables = BareTables(place)
+    tables = BareTables()
     warm_up(place, records[:64])
     parts: list[dict[str, Cost]] = []
     results: list[ReconcileResult] = []

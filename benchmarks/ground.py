@@ -159,12 +159,18 @@ class BareTables:
         "CHECKPOINT",
     )
 
-    def __init__(self, ground: Ground) -> None:
-        self._connection = ground.connection
+    def __init__(self) -> None:
+        self._connection = psycopg.connect(os.environ[URL_VARIABLE], autocommit=True)
 
     def make(self) -> None:
+        """Empty tables, and a new connection: a server process is slower the first time."""
+        self._connection.close()
+        self._connection = psycopg.connect(os.environ[URL_VARIABLE], autocommit=True)
         for statement in self._TABLES:
             self._connection.execute(statement)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def fill(self, rows: RowBatch) -> None:
         data = {

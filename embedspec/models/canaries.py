@@ -111,15 +111,11 @@ class PassedChecks:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "canary-checks.json"
 
-    def has(self, encoder: Encoder, fingerprint: str, *, full: bool = True) -> bool:
-        """Whether a check passed: of all texts (`full`), or of all or a sample."""
-        passed = self._read()
-        wanted = (True,) if full else (True, False)
-        return any(_check_key(encoder, fingerprint, known) in passed for known in wanted)
+    def has(self, encoder: Encoder, fingerprint: str) -> bool:
+        return _check_key(encoder, fingerprint) in self._read()
 
-    def add(self, encoder: Encoder, fingerprint: str, *, full: bool = True) -> None:
-        """Remember a check of all texts (`full`), or of a sample."""
-        key = _check_key(encoder, fingerprint, full)
+    def add(self, encoder: Encoder, fingerprint: str) -> None:
+        key = _check_key(encoder, fingerprint)
         keys = [*(known for known in self._read() if known != key), key][-_REMEMBERED:]
         # A read-only folder costs a check in every run, no more.
         with contextlib.suppress(OSError):
@@ -134,6 +130,6 @@ class PassedChecks:
         return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
 
 
-def _check_key(encoder: Encoder, fingerprint: str, full: bool) -> str:
-    texts = f"texts {CANARY_VERSION}, {'all' if full else 'sample'}"
+def _check_key(encoder: Encoder, fingerprint: str) -> str:
+    texts = f"texts {CANARY_VERSION}"
     return " | ".join((fingerprint, texts, encoder.engine_version, encoder.numeric, encoder.device))

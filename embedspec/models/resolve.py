@@ -127,8 +127,11 @@ def _resolve_hub(
         try:
             return _read(use, cached, hash_cache)
         except _IncompleteError:
+            pass
+        except ModelError:
             if offline:
-                hub.refuse_offline(use, revision, "the hub is switched off")
+                raise
+            # Else a file that seems to be missing may just not have been fetched.
     if offline:
         hub.refuse_offline(use, revision, "the hub is switched off")
     try:

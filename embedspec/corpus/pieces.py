@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import stat
 import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -32,6 +33,9 @@ def read_pieces(part: Part) -> Iterator[bytes]:
     if part.fault is not None:
         raise PartUnreadable(part.fault)
     try:
+        # Opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(part.path.stat().st_mode):
+            raise PartUnreadable("is no regular file, so it cannot be read twice")
         with part.path.open("rb", buffering=0) as file:
             head = file.read(4) or b""
             file.seek(0)

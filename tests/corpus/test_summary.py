@@ -289,8 +289,8 @@ def test_typed_metadata(tmp_path: Path, kind: FieldType, good: list[Any], bad: l
     assert summary.complete
 
 
-@pytest.mark.parametrize("like", [rules("{deep}"), rules("{text}", [("deep", KEYWORD)])])
-def test_a_declared_field_that_is_nested_too_deeply(tmp_path: Path, like: RecordRules) -> None:
+def test_a_text_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    like = rules("{deep}")
     deep = b'{"id":"1","text":"x","deep":' + b"[" * 1000 + b"]" * 1000 + b"}"
     summary = read(tmp_path, lines(deep), like)
     if summary.dead:  # how deep is too deep is the interpreter's
@@ -300,7 +300,28 @@ def test_a_declared_field_that_is_nested_too_deeply(tmp_path: Path, like: Record
     else:
         (record,) = records(tmp_path, summary, like)
         assert isinstance(record, Record)
-        assert "[" * 1000 in record.text + record.metadata
+        assert "[" * 1000 in record.text
+
+
+def test_metadata_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    like = rules("{text}", [("deep", KEYWORD)])
+    bodies = [
+        b"[" * levels + inner + b"]" * levels for levels in (253, 254, 500) for inner in (b"", b"9" * 30)
+    ]
+    content = [b'{"id":"%d","text":"x","deep":%b}' % (i, body) for i, body in enumerate(bodies)]
+    summary = read(tmp_path, lines(*content), like)
+    reason = "metadata field 'deep' is nested more than 253 levels deep"
+    assert [(letter.id, letter.reason) for letter in summary.dead] == [(str(i), reason) for i in range(2, 6)]
+    assert summary.complete
+    found = [record for record in records(tmp_path, summary, like) if isinstance(record, Record)]
+    assert [record.metadata for record in found] == [f'{{"deep":{body.decode()}}}' for body in bodies[:2]]
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.jsonl")
+    summary = summarize(JsonlSource(tmp_path, ("c.jsonl",)), rules("{text}"))
+    assert not summary.complete
+    assert [letter.reason for letter in summary.dead] == ["is no regular file, so it cannot be read twice"]
 
 
 def test_nul_becomes_a_replacement_character_and_is_counted(tmp_path: Path) -> None:

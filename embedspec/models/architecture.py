@@ -97,7 +97,7 @@ def read_architecture(config: Mapping[str, Any], where: str) -> BertArchitecture
             where=where,
         )
     activation = config.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ModelError(
             f"hidden_act {activation!r} is not covered; covered: {', '.join(ACTIVATIONS)}", where=where
         )

@@ -176,7 +176,7 @@ def _window(
     ):
         if value is None:
             continue
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 3:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 3:
             raise ModelError(f"must be a number of tokens above 2, not {value!r}", where=reader.where(name))
         if value < _UNLIMITED:
             limits.append(int(value))

@@ -120,6 +120,8 @@ def _pooling(reader: FolderReader, path: str, hidden: int) -> tuple[str, ...]:
         modes = [mode for key, mode in LEGACY_POOLING.items() if settings.get(key) is True]
     elif isinstance(modes, str):
         modes = [modes]
+    if not isinstance(modes, list):
+        raise ModelError(f"pooling_mode must be a name or a list of names, not {modes!r}", where=where)
     modes = ["mean_sqrt_len" if mode == "mean_sqrt_len_tokens" else mode for mode in modes]
     if not modes:
         raise ModelError(
@@ -147,7 +149,7 @@ def _projection(reader: FolderReader, path: str, dimension: int) -> Projection:
     if settings is None:
         raise ModelError("the Dense module's config.json is missing", where=where)
     activation = settings.get("activation_function", "torch.nn.modules.activation.Tanh")
-    if activation not in PROJECTION_ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in PROJECTION_ACTIVATIONS:
         raise ModelError(
             f"activation {activation!r} is not covered; covered: {', '.join(PROJECTION_ACTIVATIONS)}",
             where=where,

@@ -77,7 +77,7 @@ def weight_files(
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Tensor name -> {dtype, shape, data_offsets} of a safetensors file. Raises ModelError."""
+    """Tensor name -> {dtype, shape (a tuple), data_offsets} of a safetensors file. Raises ModelError."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -88,6 +88,8 @@ def read_header(path: Path) -> dict[str, Any]:
                 raise ValueError("header is no JSON object")
         size = path.stat().st_size - 8 - length
         header.pop("__metadata__", None)
+        for entry in header.values():
+            entry["shape"] = tuple(int(size) for size in entry["shape"])
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if end != size:
             raise ValueError(f"{size} bytes of tensors where the header says {end}: a broken download?")
@@ -112,7 +114,7 @@ class Checkpoint:
                 for old, new in _GAMMA_BETA.items():
                     plain = plain.removesuffix(old) + new if plain.endswith(old) else plain
                 self._place[plain] = (file, name)
-                shapes[plain] = tuple(entry["shape"])
+                shapes[plain] = entry["shape"]
         self._prefix = _prefix(shapes, architecture, use)
         _check_shapes(shapes, self._prefix, architecture, use)
 
@@ -177,10 +179,10 @@ def read_projection(
     header = read_header(path)
     for name, shape in needed.items():
         found = header.get(name)
-        if found is None or tuple(found["shape"]) != shape:
+        if found is None or found["shape"] != shape:
             raise ModelError(
                 f"{projection.path}: tensor {name!r} should have shape {list(shape)}, "
-                f"found {found['shape'] if found else 'none'}",
+                f"found {list(found['shape']) if found else 'none'}",
                 where=use,
             )
     tensors = read_tensors(path, list(needed))

@@ -76,6 +76,9 @@ def test_a_broken_download_is_refused(tiny: Path) -> None:
     path = tiny / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     assert "broken download" in refusal(tiny).what
+    header = b'{"a":{"dtype":"F32","shape":3,"data_offsets":[0,0]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "not a readable safetensors file" in refusal(tiny).what
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
     assert "not a readable safetensors file" in refusal(tiny).what
 
@@ -133,6 +136,13 @@ REFUSED: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "another task": ("sentence_bert_config.json", _set(transformer_task="fill-mask"), "fill-mask"),
     "arguments": ("sentence_bert_config.json", _set(config_args={"is_causal": True}), "is_causal"),
     "window": ("sentence_bert_config.json", _set(max_seq_length="256"), "tokens above 2"),
+    "pooling by number": ("1_Pooling/config.json", _set(pooling_mode=5), "a name or a list of names"),
+    "list of activations": ("config.json", _set(hidden_act=["gelu"]), "is not covered"),
+    "window that is no number": (
+        "sentence_bert_config.json",
+        _set(max_seq_length=float("nan")),
+        "tokens above 2",
+    ),
     "no object": ("config.json", lambda c: [c], "JSON object"),
 }
 

@@ -7,7 +7,7 @@ tenth of text, and whole arrays a third less than rows dumped one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -182,42 +182,13 @@ def vector_array_wire(vectors: npt.NDArray[np.floating[Any]], quantization: Quan
 
 # --- reading ---------------------------------------------------------------------------------------------
 
-_SCANNED = np.dtype(
-    [
-        ("fields", ">i2"),
-        ("key_size", ">i4"),
-        ("key", HASH_DTYPE),
-        ("content_size", ">i4"),
-        ("content", HASH_DTYPE),
-        ("metadata_size", ">i4"),
-        ("metadata_hash", HASH_DTYPE),
-    ]
-)
-"""62 bytes."""
+_HASHES = np.dtype([("key", HASH_DTYPE), ("content", HASH_DTYPE), ("metadata_hash", HASH_DTYPE)])
+"""48 bytes."""
 
 
-def scanned_pages(messages: Iterator[bytes], page_rows: int) -> Iterator[RowHashes]:
-    """Pages of hashes out of COPY data (key, content, metadata_hash)."""
-    waiting: list[bytes] = []
-    size, skip = 0, len(COPY_HEADER)
-    for message in messages:
-        waiting.append(message)
-        size += len(message)
-        if size - skip >= page_rows * _SCANNED.itemsize:
-            whole = b"".join(waiting)[skip:]
-            skip = 0
-            rows = len(whole) // _SCANNED.itemsize
-            yield _hashes(whole, rows)
-            waiting = [whole[rows * _SCANNED.itemsize :]]
-            size = len(waiting[0])
-    whole = b"".join(waiting)[skip:]
-    rows = len(whole) // _SCANNED.itemsize
-    if rows:
-        yield _hashes(whole, rows)
-
-
-def _hashes(raw: bytes, rows: int) -> RowHashes:
-    table = np.frombuffer(raw, dtype=_SCANNED, count=rows)
+def read_hashes(data: bytes) -> RowHashes:
+    """Rows of key, content and metadata hash, one after the other. Raises ValueError for a part of one."""
+    table = np.frombuffer(data, dtype=_HASHES)
     return RowHashes(
         np.ascontiguousarray(table["key"]),
         np.ascontiguousarray(table["content"]),

@@ -253,7 +253,5 @@ def create_view(names: Names, extension: Extension, build: BuildRecord) -> list[
             docs=names.docs,
             vectors=names.vectors,
         ),
-        sql.SQL("COMMENT ON VIEW {} IS {}").format(
-            names.view, sql.Literal(mark(build.index_name, build.id))
-        ),
+        sql.SQL("COMMENT ON VIEW {} IS {}").format(names.view, sql.Literal(mark(build.index_name, build.id))),
     ]

@@ -76,22 +76,10 @@ def test_arrays_for_unnest() -> None:
     assert vector == struct.pack(">iiiii", 1, 0, 777, 1, 1) + struct.pack(">ihhee", 8, 2, 0, 1, 1)
 
 
-@pytest.mark.parametrize("size", [1, 7, 62, 500, 10_000])
-@pytest.mark.parametrize("page_rows", [1, 3, 1000])
-def test_scanned_pages_wherever_messages_end(size: int, page_rows: int) -> None:
+def test_hashes_read_back_whole() -> None:
     keys = [bytes([i]) * 15 + b"\0" for i in range(20)]
-    row = b"".join(
-        struct.pack(">h", 3) + b"".join(struct.pack(">i", 16) + value for value in (key, b"c" * 16, key))
-        for key in keys
-    )
-    data = codec.COPY_HEADER + row + codec.COPY_TRAILER
-    pages = list(
-        codec.scanned_pages(iter([data[i : i + size] for i in range(0, len(data), size)]), page_rows)
-    )
-    assert [key for page in pages for key in hash_list(page.key)] == keys
-    assert [key for page in pages for key in hash_list(page.metadata)] == keys
-    assert {key for page in pages for key in hash_list(page.content)} == {b"c" * 16}
-
-
-def test_scan_of_nothing() -> None:
-    assert list(codec.scanned_pages(iter([codec.COPY_HEADER + codec.COPY_TRAILER]), 10)) == []
+    found = codec.read_hashes(b"".join(key + b"c" * 16 + key for key in keys))
+    assert hash_list(found.key) == hash_list(found.metadata) == keys
+    assert set(hash_list(found.content)) == {b"c" * 16}
+    with pytest.raises(ValueError, match="multiple of element size"):
+        codec.read_hashes(b"x" * 47)

@@ -17,6 +17,7 @@ from embedspec.stores.lease import this_process
 from embedspec.stores.protocol import Lease
 from embedspec.testing import Bench
 from embedspec.testing.bench import batch, keys, make_items
+from embedspec.types import RowHashes, hash_list
 from embedspec_pgvector import rows as build_rows
 
 Connection = psycopg.Connection[Any]
@@ -263,3 +264,26 @@ def test_a_holder_killed_in_a_long_statement_is_replaced_soon(
         started = time.monotonic()
         bench.lease(store)
         assert time.monotonic() - started < 9
+
+
+def test_scan_goes_through_all_blocks_in_one_snapshot(
+    bench: Bench, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four blocks at a time; rows deleted and written meanwhile are as they were when it began."""
+    monkeypatch.setattr(build_rows, "SCAN_BLOCKS", 4)
+    items = make_items(600, dimension=4)
+    with bench.open_store() as store:
+        lease, build = bench.fill(store, items, dimension=4)
+        table = f"{bench.name}__{build.id}"
+        (blocks,) = sql.execute(f"SELECT pg_relation_size('{table}') / 8192").fetchone() or (0,)
+        assert blocks > 8
+        pages = store.scan(build)
+        first = next(pages)
+        store.delete(lease, build, keys(items[300:]))
+        bench.write(store, lease, build, make_items(650, dimension=4)[600:])
+        found = RowHashes.concat([first, *pages])
+        assert sorted(hash_list(found.key)) == sorted(item.key for item in items)
+        assert len(RowHashes.concat(list(store.scan(build)))) == 350
+        sql.execute(f"UPDATE {table} SET content = 'short' WHERE id = 'd0'")
+        with pytest.raises(StoreError, match="another program changed it"):
+            list(store.scan(build))

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from embedspec.errors import SpecError, UsageError
+from embedspec.errors import EmbedspecError, SpecError, UsageError
+from embedspec.files import write_atomically
 from embedspec.results import (
     EvalResult,
     GcResult,
@@ -226,9 +227,10 @@ def schema() -> dict[str, Any]:
 
 def save_plan(plan: Plan, path: str | Path) -> None:
     """Write a plan for `reconcile(plan=…)`. It holds no document text and no secret."""
-    from embedspec.reconcile.home import write_atomically
-
-    write_atomically(Path(path), (plan.model_dump_json(by_alias=True, indent=1) + "\n").encode())
+    try:
+        write_atomically(Path(path), (plan.model_dump_json(by_alias=True, indent=1) + "\n").encode())
+    except OSError as error:
+        raise EmbedspecError(f"cannot write the plan: {error.strerror}", where=str(path)) from None
 
 
 def load_plan(path: str | Path) -> Plan:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -13,6 +11,7 @@ import numpy as np
 from embedspec.errors import SpecError, UsageError
 from embedspec.evaluate.golden import Golden, name_some
 from embedspec.evaluate.metrics import DEPTH, average_scores, require_trec_eval, score_queries
+from embedspec.files import write_atomically
 
 Search: TypeAlias = Callable[[list[str]], list[list[tuple[str, float]]]]
 """Query texts → for each, (document id, score) best first; a document may come several times."""
@@ -97,13 +96,9 @@ def write_trec_run(
         scores = strictly_falling([score for _, score in hits])
         for rank, ((document, _), score) in enumerate(zip(hits, scores, strict=True), start=1):
             lines.append(f"{_one_word(query)} Q0 {_one_word(document)} {rank} {score:.9g} {tag}\n")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_text("".join(lines), encoding="utf-8", newline="\n")
-        unfinished.replace(path)
+        write_atomically(path, "".join(lines).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         raise UsageError(f"cannot write the run file: {error.strerror or error}", where=str(path)) from None
 
 

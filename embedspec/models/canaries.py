@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from embedspec.errors import ModelError
+from embedspec.files import write_atomically
 from embedspec.models.canary_texts import CANARY_TEXTS, CANARY_VERSION
 from embedspec.models.encoder import Encoder
-from embedspec.models.hashing import write_atomically
 from embedspec.types import Matrix
 
 THRESHOLD = 0.9995
@@ -119,8 +119,8 @@ class PassedChecks:
         keys = [*(known for known in self._read() if known != key), key][-_REMEMBERED:]
         # A read-only folder costs a check in every run, no more.
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, json.dumps(keys, indent=0, ensure_ascii=False))
+            content = json.dumps(keys, indent=0, ensure_ascii=False)
+            write_atomically(self._path, content.encode(), parents=True)
 
     def _read(self) -> list[str]:
         try:

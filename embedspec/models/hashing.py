@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
 import time
 from pathlib import Path
+
+from embedspec.files import write_atomically
 
 _REMEMBER_FROM_BYTES = 1 << 20
 """Smaller files are hashed every time: that is faster than being clever."""
@@ -61,21 +61,5 @@ class HashCache:
         assert self._path is not None
         # A read-only folder costs speed only.
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(
-                self._path, json.dumps({**self._read(), **self._entries}, indent=0, sort_keys=True)
-            )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in UTF-8: readers see the old file or the new one, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with draft.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+            content = json.dumps({**self._read(), **self._entries}, indent=0, sort_keys=True)
+            write_atomically(self._path, content.encode(), parents=True)

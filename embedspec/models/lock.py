@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedspec.errors import SpecError
-from embedspec.models.hashing import write_atomically
+from embedspec.files import write_atomically
 from embedspec.models.identity import model_identity
 from embedspec.models.resolve import ResolvedModel
 
@@ -114,7 +114,7 @@ def write(path: Path, entries: Mapping[str, Entry]) -> None:
         content = {"format": FORMAT, "models": after}
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         try:
-            write_atomically(path, text)
+            write_atomically(path, text.encode())
         except OSError as error:
             raise SpecError(f"the lock file cannot be written: {error}", where=str(path)) from error
 

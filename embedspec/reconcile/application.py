@@ -180,6 +180,9 @@ class Application:
         outcome.write_s += writer.busy_s
         outcome.flow.add(flow)
         outcome.flow.moved += len(writer.not_found)
+        full = seen.cache.unwritable
+        if full is not None and full.what not in outcome.notes:
+            outcome.notes.append(full.what)
 
     def _taken_over(self, seen: Observation) -> Iterator[Row]:
         """Rows of the live build for documents that cannot be read now (few: dead letters)."""

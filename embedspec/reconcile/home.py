@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from embedspec.errors import EmbedspecError
+from embedspec.files import write_atomically
 
 
 class Home:
@@ -29,8 +27,8 @@ class Home:
         it cannot be made, whoever needs it says so."""
         ignore = self.root / ".gitignore"
         if not ignore.exists():
-            with contextlib.suppress(EmbedspecError):
-                write_atomically(ignore, b"*\n")
+            with contextlib.suppress(OSError):
+                write_atomically(ignore, b"*\n", parents=True)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A small cache file as an object; anything unreadable counts as absent."""
@@ -42,27 +40,7 @@ class Home:
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Best effort: a cache that cannot be written costs time, nothing else."""
-        try:
-            write_atomically(self.cache / name, json.dumps(data, indent=1, sort_keys=True).encode())
-        except EmbedspecError:
-            return
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename: readers see the old file or the new one. Creates the folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise EmbedspecError(
-            f"cannot write: {error.strerror}", where=str(path), fix="check the folder's rights and free space"
-        ) from error
+        with contextlib.suppress(OSError):
+            write_atomically(
+                self.cache / name, json.dumps(data, indent=1, sort_keys=True).encode(), parents=True
+            )

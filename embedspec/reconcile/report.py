@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from embedspec.reconcile.home import write_atomically
+from embedspec.files import write_atomically
 from embedspec.reconcile.observe import Observation
 from embedspec.reconcile.outcome import Outcome
 from embedspec.reconcile.pipeline import Limits
@@ -64,7 +64,11 @@ class Report:
             estimate_error=round(embed_s / expected_s - 1, 3) if expected_s and embed_s else None,
         )
         result.exit_code, result.message = self._exit(result, planned)
-        result.dead_letters = self._write_letters(letters)
+        try:
+            result.dead_letters = self._write_letters(letters)
+        except OSError as error:
+            # They stand in the registry; the file is for people.
+            result.warnings.append(f"cannot write the file of dead letters: {error.strerror}")
         return result
 
     def _exit(self, result: ReconcileResult, planned: Observation) -> tuple[int, str | None]:
@@ -95,5 +99,5 @@ class Report:
             return None
         lines = b"".join(orjson.dumps(asdict(letter)) + b"\n" for letter in letters)
         if not path.is_file() or path.read_bytes() != lines:
-            write_atomically(path, lines)
+            write_atomically(path, lines, parents=True)
         return str(path)

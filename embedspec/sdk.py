@@ -230,7 +230,9 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     try:
         write_atomically(Path(path), (plan.model_dump_json(by_alias=True, indent=1) + "\n").encode())
     except OSError as error:
-        raise EmbedspecError(f"cannot write the plan: {error.strerror}", where=str(path)) from None
+        raise EmbedspecError(
+            f"cannot write the plan: {error.strerror}", where=str(path), fix="name a writable file"
+        ) from None
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -238,7 +240,11 @@ def load_plan(path: str | Path) -> Plan:
     try:
         return Plan.model_validate_json(Path(path).read_bytes())
     except OSError as error:
-        raise SpecError(f"cannot read the plan: {error.strerror}", where=str(path)) from None
+        raise SpecError(
+            f"cannot read the plan: {error.strerror}",
+            where=str(path),
+            fix="make one with `embedspec plan --out`",
+        ) from None
     except ValueError:
         raise SpecError(
             "this is not a plan of embedspec", where=str(path), fix="make one with `embedspec plan --out`"

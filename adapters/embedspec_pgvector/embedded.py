@@ -160,10 +160,14 @@ class EmbeddedServer:
             check=False,
         )
         if ended.returncode != 0:
+            said = ended.stderr.strip().splitlines()
+            log = self.folder / "server.log"
             raise StoreError(
-                ended.stderr.strip().splitlines()[-1] if ended.stderr.strip() else "the watcher failed",
+                said[-1] if said else "the watcher failed",
                 where=str(self.folder),
-                fix=f"see {self.folder / 'server.log'}",
+                fix=f"see {log}"
+                if log.exists()
+                else "make room there, or set EMBEDSPEC_HOME to another folder",
             )
 
     def close(self) -> None:

@@ -116,7 +116,15 @@ def write(path: Path, entries: Mapping[str, Entry]) -> None:
         try:
             write_atomically(path, text.encode())
         except OSError as error:
-            raise SpecError(f"the lock file cannot be written: {error}", where=str(path)) from error
+            raise _unwritable(error, path) from error
+
+
+def _unwritable(error: OSError, place: Path) -> SpecError:
+    return SpecError(
+        f"the lock file cannot be written: {error.strerror or error}",
+        where=str(place),
+        fix="make the spec's folder writable, or run once where it is and commit the lock file",
+    )
 
 
 @contextmanager
@@ -125,7 +133,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise SpecError(f"the lock file cannot be written: {error}", where=str(folder)) from error
+        raise _unwritable(error, folder) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

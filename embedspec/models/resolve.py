@@ -156,7 +156,16 @@ class _IncompleteError(ModelError):
 
 
 def _read(use: str, snapshot: hub.Snapshot, hash_cache: Path | None) -> ResolvedModel:
-    """Settings and hashes of a folder; weights that are not there yet are hashed by the hub."""
+    """Settings and hashes of a folder; weights that are not there yet are hashed by the hub. No error
+    without a way out."""
+    try:
+        return _read_files(use, snapshot, hash_cache)
+    except ModelError as error:
+        error.fix = error.fix or "get the model's files again from its makers, or choose another model"
+        raise
+
+
+def _read_files(use: str, snapshot: hub.Snapshot, hash_cache: Path | None) -> ResolvedModel:
     folder, listed = snapshot.folder, snapshot.listed
     from_hub = bool(snapshot.commit)
     if from_hub and not listed:

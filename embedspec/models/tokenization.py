@@ -77,7 +77,11 @@ def _load(resolved: ResolvedModel) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
-        raise ModelError(f"tokenizer.json cannot be read: {error}", where=str(path)) from error
+        raise ModelError(
+            f"tokenizer.json cannot be read: {error}",
+            where=str(path),
+            fix="get the file again from the model's makers",
+        ) from error
     settings = resolved.tokenizer
     lowercases = False
     if settings.bert_normalizer is not None:

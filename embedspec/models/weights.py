@@ -80,7 +80,14 @@ def read_header(path: Path) -> dict[str, Any]:
     """Tensor name -> {dtype, shape (a tuple), data_offsets} of a safetensors file. Raises ModelError."""
     try:
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            head = file.read(8)
+            if head == b"version ":
+                raise ModelError(
+                    "is a pointer of Git LFS, not the weights",
+                    where=str(path),
+                    fix="run `git lfs pull` where the model was cloned",
+                )
+            length = int.from_bytes(head, "little")
             if not 2 <= length <= _HEADER_LIMIT_BYTES:
                 raise ValueError(f"header of {length} bytes")
             header = json.loads(file.read(length))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from pages import Shell, environment
+from psycopg import sql
 
 from embedspec.errors import StoreError
 from embedspec_pgvector.embedded import EmbeddedServer, binaries
@@ -25,12 +28,23 @@ def tools(skip_or_fail: Callable[[str, str], None]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def database_url(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Stands for the PostgreSQL of whoever reads the pages."""
-    server = EmbeddedServer(tmp_path_factory.mktemp("pg") / "pg")
-    known = server.ensure()
-    yield f"postgresql://postgres@/postgres?host={known['host']}&port={known['port']}"
-    server.close()
+def server(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Stands for the PostgreSQL of whoever reads the pages: how to connect to it."""
+    running = EmbeddedServer(tmp_path_factory.mktemp("pg") / "pg")
+    yield running.ensure()
+    running.close()
+
+
+@pytest.fixture
+def databases(server: dict[str, str]) -> dict[str, str]:
+    """URLs of two empty databases: the one that a page works on, and one to restore a backup into."""
+    urls = {}
+    with psycopg.connect(**server, autocommit=True) as connection:
+        for variable in ("DATABASE_URL", "RESTORED_URL"):
+            name = f"d{uuid.uuid4().hex[:12]}"
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            urls[variable] = f"postgresql://postgres@/{name}?host={server['host']}&port={server['port']}"
+    return urls
 
 
 @pytest.fixture
@@ -38,5 +52,10 @@ def shell(tmp_path: Path, tools: Path) -> Shell:
     pytest.importorskip(MODEL_PACKAGE, reason=f"the examples use the model in the package {MODEL_PACKAGE}")
     folder = tmp_path / "project"
     folder.mkdir()
+    # Only psql and pg_dump come from the server's folder: everything else is found as ever.
+    own = tmp_path / "bin"
+    own.mkdir()
+    for tool in ("psql", "pg_dump"):
+        (own / tool).symlink_to(tools / tool)
     known = environment()
-    return Shell(folder, {**known, "PATH": f"{known['PATH'].partition(':')[0]}:{tools}:{known['PATH']}"})
+    return Shell(folder, {**known, "PATH": f"{own}:{known['PATH']}"})

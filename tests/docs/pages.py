@@ -8,7 +8,7 @@ A comment in front of a block says what cannot be seen in it:
 
 Blocks of `sh` hold commands only. Blocks of `console` show output too: lines after a `$ command` are
 what it prints, whole and in order, except where `…` stands for lines (or the rest of a line) that
-are left out. Times, dates, ids and scores are compared by their form, everything else as it stands;
+are left out. Times, dates and ids are compared by their form, scores to 0.005, everything else as it stands;
 progress on standard error is not shown. Blocks of `python` run as scripts of their own; what they
 print stands in `# → ` comments.
 """
@@ -30,6 +30,9 @@ _FENCE = re.compile(r"^```(\w*)\s*$")
 _COMMENT = re.compile(r"^<!-- (file|not run|exit): (.+?) -->$")
 _PROGRESS = re.compile(r"(read|load|embed|write|patch|delete|index|switch|gc|eval): .*")
 _PATIENCE_S = 180.0
+_SCORE = re.compile(r"\b[01]\.\d{4}\b")
+_SCORE_TOLERANCE = 0.005
+"""Machines round differently, above all with and without bfloat16."""
 
 _FORMS = tuple(
     (re.compile(pattern), mask)
@@ -38,7 +41,7 @@ _FORMS = tuple(
         (r"\b[\d.]+ (ms|s)\b", "TIME"),
         (r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?", "DATE"),
         (r"[\d,]+ tokens/s", "SPEED"),
-        (r"\b([01])\.\d{4}\b", "SCORE"),
+        (r"\b[01]\.\d{4}\b", "SCORE"),
         (r"\b(b\d+)_[0-9a-f]{6}\b", r"\1_ID"),
         (r"postgresql \d+/", "postgresql ID/"),
         (r"\b[0-9a-f]{32}\b", "HASH"),
@@ -183,7 +186,11 @@ class Shell:
 
 def environment(**changes: str) -> dict[str, str]:
     """What a command sees: nothing of this test run's own settings, the tools of this interpreter first."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EMBEDSPEC_", "PYTHON", "PG"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("EMBEDSPEC_", "PYTHON", "PG"))
+    }
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "DATABASE_URL"):
         kept.pop(name, None)
     path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
@@ -249,6 +256,9 @@ def difference(shown: list[str], printed: list[str]) -> str | None:
 
 
 def _same(shown: str, printed: str) -> bool:
+    scores = zip(_SCORE.findall(shown), _SCORE.findall(printed), strict=False)
+    if any(abs(float(a) - float(b)) > _SCORE_TOLERANCE for a, b in scores):
+        return False
     if shown.rstrip().endswith("…") and not printed.rstrip().endswith("…"):
         return form(printed).startswith(form(shown.rstrip().removesuffix("…")))
     return form(shown) == form(printed)

@@ -77,7 +77,10 @@ class Project:
                 node.pop(last, None)
             else:
                 node[last] = value
-        self.spec.write_text(yaml.safe_dump(self.values, sort_keys=False))
+        # Readers open it meanwhile.
+        new = self.spec.with_suffix(".new")
+        new.write_text(yaml.safe_dump(self.values, sort_keys=False))
+        new.replace(self.spec)
 
     def write(self, records: Iterable[Record], name: str = "c.jsonl") -> Path:
         path = self.folder / name
@@ -135,6 +138,12 @@ class Project:
     def sql(self) -> Iterator[psycopg.Connection[Any]]:
         with self.server() as dsn, psycopg.connect(dsn, autocommit=True) as connection:
             yield connection
+
+    def forbid_sequential_scans(self) -> None:
+        """From now on the server takes an index wherever there is one: for so few rows it would
+        rather read them all, and an index with holes would not be noticed."""
+        with self.sql() as connection:
+            connection.execute("ALTER DATABASE postgres SET enable_seqscan = off")
 
     def rows(self, build: str) -> Rows:
         """What the tables of a build hold."""

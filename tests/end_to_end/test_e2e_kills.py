@@ -104,6 +104,8 @@ def killed_often(project: Project, calm: Project, *, index: str, count: int, kil
     `kills` of them; `calm` goes through the same without."""
     set_up(project, index)
     set_up(calm, index)
+    if index == "hnsw":
+        project.forbid_sequential_scans()
     corpus = records(count)
     queries = [r["text"] for r in corpus[:: count // 40]]
     texts: set[str] = set()

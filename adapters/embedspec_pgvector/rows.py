@@ -23,6 +23,8 @@ UNNEST_ROWS = 1000
 READ_ROWS = 4096
 SCAN_BLOCKS = 8192
 """Blocks of the docs table read at a time: 64 MB, with some 10^5 rows and 5 MB of hashes."""
+SCAN_SETTINGS = {"max_parallel_workers_per_gather": "0"}
+"""Starting workers costs more than they read."""
 PAGE_BYTES = 8 << 20
 """Vectors fetched at a time."""
 
@@ -138,29 +140,41 @@ def count(cursor: Cursor, names: Names) -> int:
     return int(row[0]) if row else 0
 
 
-def scan(connection: psycopg.Connection[Any], names: Names) -> Iterator[RowHashes]:
-    """All hashes of one snapshot; occupies the connection to its end.
+def scan_at_once(cursor: Cursor, names: Names) -> RowHashes | None:
+    """All hashes by one statement; None if there are so many that `scan` should page through them."""
+    if _blocks(cursor, names) > SCAN_BLOCKS:
+        return None
+    row = cursor.execute(_aggregate(names), binary=True).fetchone()
+    return _hashes(row[0], names) if row and row[0] is not None else RowHashes.empty()
 
-    The server puts the rows of a range of blocks together into one value, so that no row is a message
-    of its own: a third of what COPY costs both sides. Parallel workers would cost more than they read.
-    """
-    statement = sql.SQL(
-        "SELECT string_agg(key || content || metadata_hash, ''::bytea) FROM {}"
-        " WHERE ctid >= %s::tid AND ctid < %s::tid"
-    ).format(names.docs)
-    size = sql.SQL("SELECT pg_relation_size({}::regclass) / current_setting('block_size')::bigint").format(
-        sql.Literal(names.docs.as_string())
-    )
-    with connection.transaction(), connection.cursor(binary=True) as cursor:
+
+def scan(connection: psycopg.Connection[Any], names: Names) -> Iterator[RowHashes]:
+    """All hashes of one snapshot, in pages; occupies the connection to its end."""
+    statement = _aggregate(names) + sql.SQL(" WHERE ctid >= %s::tid AND ctid < %s::tid")
+    with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # This takes the snapshot: what it sees is in blocks that the size, read after it, counts.
-        set_local(cursor, {"max_parallel_workers_per_gather": "0"})
-        row = cursor.execute(size).fetchone()
-        blocks = row[0] if row else 0
-        for first in range(0, blocks, SCAN_BLOCKS):
-            row = cursor.execute(statement, (f"({first},0)", f"({first + SCAN_BLOCKS},0)")).fetchone()
+        # This takes the snapshot: what it sees is in blocks that are counted after it.
+        set_local(cursor, SCAN_SETTINGS)
+        for first in range(0, _blocks(cursor, names), SCAN_BLOCKS):
+            blocks = (f"({first},0)", f"({first + SCAN_BLOCKS},0)")
+            row = cursor.execute(statement, blocks, binary=True).fetchone()
             if row and row[0] is not None:
                 yield _hashes(row[0], names)
+
+
+def _blocks(cursor: Cursor, names: Names) -> int:
+    row = cursor.execute(
+        sql.SQL("SELECT pg_relation_size({}::regclass) / current_setting('block_size')::bigint").format(
+            sql.Literal(names.docs.as_string())
+        )
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _aggregate(names: Names) -> sql.Composed:
+    """The server puts rows together into one value, so that no row is a message of its own: that
+    takes a third of what COPY costs both sides."""
+    return sql.SQL("SELECT string_agg(key || content || metadata_hash, ''::bytea) FROM {}").format(names.docs)
 
 
 def _hashes(data: bytes, names: Names) -> RowHashes:

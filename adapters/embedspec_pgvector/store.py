@@ -182,8 +182,14 @@ class PgvectorStore:
     # -- rows -------------------------------------------------------------------------------------
 
     def scan(self, build: BuildRecord) -> Iterator[RowHashes]:
-        with self._reading(f"scanning build {build.id}"), self._connector.connect() as connection:
-            yield from build_rows.scan(connection, self._names(build))
+        names, doing = self._names(build), f"scanning build {build.id}"
+        with self._session.transaction(doing, build_rows.SCAN_SETTINGS) as cursor:
+            found = build_rows.scan_at_once(cursor, names)
+        if found is not None:
+            yield found
+            return
+        with self._reading(doing), self._connector.connect() as connection:
+            yield from build_rows.scan(connection, names)
 
     def rows(self, build: BuildRecord, keys: HashArray) -> Iterator[StoredRow]:
         names = self._names(build)

@@ -136,5 +136,7 @@ def absent_protected(build: RowHashes, live: RowHashes, protected: Prefixes) -> 
 
 def contents_of(rows: RowHashes, keys: HashArray) -> HashArray:
     """Content hashes of the rows with these keys (all of which are in `rows`)."""
+    if not len(keys):
+        return rows.content[:0]
     order = np.argsort(rows.key)
     return rows.content[order[np.searchsorted(rows.key, keys, sorter=order)]]

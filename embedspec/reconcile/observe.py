@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,10 +94,12 @@ def observe(
     reading = Reading.of(session.spec.corpus.source, recipe, session.loaded.base, limit_bytes)
     on_event(Event("read", "reading the corpus", unit="records"))
     registered = retrying(lambda: store.dead_letters(desired.name)) if record else []
-    corpus = _read_corpus(session, reading, limit=limit)
-    live_rows = _scan(store, decision.live)
     same = decision.work is not None and decision.live is not None and decision.work.id == decision.live.id
-    work_rows = live_rows if same else _scan(store, decision.work)
+    with ThreadPoolExecutor(1, "embedspec-scan") as beside:
+        # The store is not used by this thread meanwhile.
+        scans = [beside.submit(_scan, store, build) for build in (decision.live, decision.work)[: 2 - same]]
+        corpus = _read_corpus(session, reading, limit=limit)
+        live_rows, work_rows = scans[0].result(), scans[-1].result()
     corpus, known = _set_aside(corpus, registered, decision)
     live_fields = decision.live.fields if same and decision.live else None
     work = make_work(desired, decision, corpus, live_rows, work_rows, live_fields, limited=limit is not None)

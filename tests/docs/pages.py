@@ -259,6 +259,6 @@ def _same(shown: str, printed: str) -> bool:
     scores = zip(_SCORE.findall(shown), _SCORE.findall(printed), strict=False)
     if any(abs(float(a) - float(b)) > _SCORE_TOLERANCE for a, b in scores):
         return False
-    if shown.rstrip().endswith("…") and not printed.rstrip().endswith("…"):
+    if shown.rstrip().endswith("…"):
         return form(printed).startswith(form(shown.rstrip().removesuffix("…")))
     return form(shown) == form(printed)

@@ -19,7 +19,7 @@ from ground import BareEngine, BareTables, Ground, batch, ground, session, texts
 from measure import Clock, Cost, Report, alternate, begin, ratio
 
 from embedspec import sdk
-from embedspec.reconcile import canary
+from embedspec.reconciler import canary
 from embedspec.results import ReconcileResult
 
 BOUND = 1.10

@@ -4,7 +4,8 @@
 
 The floor reads every record, renders its text, and hashes id, text and metadata: what any tool has to
 do that looks at all records. The index is filled through the vector cache with numbers drawn at
-random, so that no hour is spent on embedding; only the changed one per cent meets the model.
+random, so that no hour is spent on embedding; only the changed one per cent meets the model. Start-up
+is a run of the same kind over one record: spec, model files, connection, registry.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from measure import Cost, Report, alternate, begin, ratio
 
 from embedspec import sdk
 from embedspec.cache.vectors import VectorCache
-from embedspec.reconcile.reading import Reading
+from embedspec.reconciler.reading import Reading
 from embedspec.results import ReconcileResult
 
 BOUND = 1.5
 CHANGED_BOUND = 1.1
+TIMES = 3
+"""Calls in one measurement."""
 
 
 def main(count: int, rounds: int) -> None:
@@ -52,16 +55,21 @@ def measure(place: Ground, report: Report, count: int, rounds: int) -> None:
     assert result.documents.unchanged == count
     report.say(f"  {count:,} records, {corpus.stat().st_size >> 20} MB: {corpora.source()}")
     clock = place.clock
-    costs = alternate(
-        rounds,
-        {
-            "read + hash": lambda _: clock.time(lambda: read_and_hash(corpus)),
-            "no change": lambda _: clock.time(lambda: reconcile(project)),
-        },
-    )
+    start = place.project("start-up")
+    corpora.write(records[:1], start / "corpus.jsonl")
+    fill(start)
+    sides = {
+        "read + hash": lambda _: clock.time(lambda: read_and_hash(corpus), times=TIMES),
+        "start-up": lambda _: clock.time(lambda: reconcile(start), times=TIMES),
+        "no change": lambda _: clock.time(lambda: reconcile(project), times=TIMES),
+    }
+    costs = alternate(rounds, sides)
     report.sides(costs)
-    report.target("no change / read + hash, CPU", ratio(costs, "no change", "read + hash"), BOUND)
-    report.say(f"  no change / read + hash, wall: {ratio(costs, 'no change', 'read + hash', 'wall_s'):.3f}")
+    value = ratio(costs, "no change", "read + hash", beyond="start-up")
+    report.target("no change beyond start-up / read + hash, CPU", value, BOUND)
+    for beyond in (None, "start-up"):
+        wall = ratio(costs, "no change", "read + hash", "wall_s", beyond=beyond)
+        report.say(f"  the same{'' if beyond else ', start-up included'}, wall: {wall:.3f}")
 
     engine = BareEngine(session(project).model.resolved)
     changed = max(count // 100, 1)

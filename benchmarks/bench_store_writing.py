@@ -19,9 +19,9 @@ import numpy as np
 from ground import BareTables, Ground, batch, ground, session
 from measure import Cost, Report, alternate, begin, ratio
 
-from embedspec.reconcile.lease import HeldLease
-from embedspec.reconcile.registry import new_build
-from embedspec.reconcile.writer import Row, RowWriter
+from embedspec.reconciler.lease import HeldLease
+from embedspec.reconciler.registry import new_build
+from embedspec.reconciler.writer import Row, RowWriter
 from embedspec.stores.protocol import Lease, Store
 from embedspec.stores.records import BuildRecord, IndexState
 from embedspec.types import Matrix, RowBatch, hash_list

@@ -17,7 +17,7 @@ from corpora import Record
 from measure import Clock, ServerCpu
 from psycopg import sql
 
-from embedspec.reconcile.session import Session
+from embedspec.reconciler.session import Session
 from embedspec.spec.load import load_specs
 from embedspec.types import Quantization, RowBatch, digest, hash_array, row_key
 from embedspec_pgvector import codec, watcher

@@ -37,8 +37,8 @@ from embedspec.spec.model import Spec
 from embedspec.types import Event
 
 if TYPE_CHECKING:
-    from embedspec.reconcile.reader import FilterInput, Index
-    from embedspec.reconcile.session import Session
+    from embedspec.reconciler.reader import FilterInput, Index
+    from embedspec.reconciler.session import Session
 
 Listener: TypeAlias = Callable[[Event], None]
 SpecInput: TypeAlias = "str | Path | Spec | LoadedSpec"
@@ -62,7 +62,7 @@ def _one(spec: SpecInput) -> LoadedSpec:
 
 
 def _session(spec: SpecInput, *, upgrade: bool = False, locked: bool = False) -> Session:
-    from embedspec.reconcile.session import Session
+    from embedspec.reconciler.session import Session
 
     return Session(_one(spec), upgrade=upgrade, locked=locked)
 
@@ -89,7 +89,7 @@ def plan(
 ) -> Plan:
     """What `reconcile` would do, and what it would cost. Writes nothing; loads a model only to
     measure its speed (`probe`)."""
-    from embedspec.reconcile.observe import observe
+    from embedspec.reconciler.observe import observe
 
     session = _session(spec, upgrade=upgrade, locked=locked)
     with session.open_store(write=False) as store:
@@ -117,8 +117,8 @@ def reconcile(
     once about a plan that is not empty. `stop`: when set, the run ends after the batch in flight.
     Look at `result.exit_code` (0 done, 3 held, 7 stopped, 9 dead letters or no proof for deletes).
     """
-    from embedspec.reconcile.run import RunOptions
-    from embedspec.reconcile.run import reconcile as run
+    from embedspec.reconciler.run import RunOptions
+    from embedspec.reconciler.run import reconcile as run
 
     session = _session(spec, upgrade=upgrade, locked=locked)
     options = RunOptions(
@@ -134,7 +134,7 @@ def reconcile(
 
 def status(spec: SpecInput) -> StatusResult:
     """Builds, live pointer, lease and dead letters, as the store tells them."""
-    from embedspec.reconcile import lifecycle
+    from embedspec.reconciler import lifecycle
 
     return lifecycle.status(_session(spec))
 
@@ -143,8 +143,8 @@ def status(spec: SpecInput) -> StatusResult:
 def open(spec: SpecInput | tuple[Mapping[str, Any], str]) -> Iterator[Index]:
     """An index to search: by spec, or by (target, name), which needs no spec since readers take
     everything from the pointer in the store. Relative paths then start in the working directory."""
-    from embedspec.reconcile.reader import Index
-    from embedspec.reconcile.session import Session
+    from embedspec.reconciler.reader import Index
+    from embedspec.reconciler.session import Session
 
     if isinstance(spec, tuple):
         target, name = spec
@@ -181,7 +181,7 @@ def evaluate(
     spec: SpecInput, *, run_file: Path | None = None, on_event: Listener | None = None
 ) -> EvalResult:
     """Retrieval metrics of the live build on the spec's golden labels."""
-    from embedspec.reconcile.measure import evaluate as measure
+    from embedspec.reconciler.measure import evaluate as measure
 
     return measure(_session(spec), run_file=run_file, on_event=on_event or _ignore)
 
@@ -195,7 +195,7 @@ def promote(
     lock_timeout_s: float = 0.0,
 ) -> SwitchResult:
     """Move readers to a finished build of the spec's identity; undoes a rejection."""
-    from embedspec.reconcile import lifecycle
+    from embedspec.reconciler import lifecycle
 
     if force and not reason:
         raise UsageError("force needs a reason", fix="say why; it is kept in the store's history")
@@ -204,14 +204,14 @@ def promote(
 
 def rollback(spec: SpecInput, build: str | None = None, *, lock_timeout_s: float = 0.0) -> SwitchResult:
     """Move readers one step back; the next `reconcile` does not undo it."""
-    from embedspec.reconcile import lifecycle
+    from embedspec.reconciler import lifecycle
 
     return lifecycle.rollback(_session(spec), build, lock_timeout_s=lock_timeout_s)
 
 
 def gc(spec: SpecInput, *, grace_s: float | None = None, lock_timeout_s: float = 0.0) -> GcResult:
     """Drop builds beyond `keep_builds` that readers have left."""
-    from embedspec.reconcile import lifecycle
+    from embedspec.reconciler import lifecycle
 
     return lifecycle.gc(_session(spec), grace_s=grace_s, lock_timeout_s=lock_timeout_s)
 

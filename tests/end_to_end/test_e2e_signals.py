@@ -6,23 +6,21 @@ from __future__ import annotations
 import os
 import signal
 
-import pytest
-
 from .corpora import records
 from .project import Project, sent
 
 COUNT = 600
-PAUSE_S = 0.05
+PAUSE_S = 0.2
+"""Before each of some 24 batches: the signal comes long before the end."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_stops_and_the_next_run_goes_on(number: signal.Signals, project: Project) -> None:
+def test_one_signal_stops_and_the_next_run_goes_on(project: Project) -> None:
     project.write(records(COUNT))
     log = project.folder / "sent"
     run = project.start("reconcile", log=log, pause_s=PAUSE_S)
-    assert run.wait_for(lambda: len(sent(log)) > 5), run.stderr
+    assert run.wait_for(lambda: len(sent(log)) > 2), run.stderr
     # As a terminal does: to the whole process group.
-    os.killpg(run.process.pid, number)
+    os.killpg(run.process.pid, signal.SIGINT)
     ended = run.end()
     assert ended.code == 7, ended.err
     stopped = ended.json
@@ -39,16 +37,15 @@ def test_one_signal_stops_and_the_next_run_goes_on(number: signal.Signals, proje
     assert len(project.rows(resumed["live"]).ids) == COUNT
 
 
-@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)])
-def test_a_second_signal_ends_at_once(numbers: tuple[signal.Signals, ...], project: Project) -> None:
+def test_a_second_signal_ends_at_once(project: Project) -> None:
     project.write(records(COUNT))
     log = project.folder / "sent"
     # The batch in flight lasts longer than the second signal takes to come.
     run = project.start("reconcile", log=log, pause_s=1.0)
     assert run.wait_for(lambda: len(sent(log)) > 1), run.stderr
-    os.killpg(run.process.pid, numbers[0])
+    os.killpg(run.process.pid, signal.SIGTERM)
     assert run.wait_for(lambda: "A second signal" in run.stderr), run.stderr
-    os.killpg(run.process.pid, numbers[1])
+    os.killpg(run.process.pid, signal.SIGINT)
     ended = run.end()
     assert ended.code == 130, ended.err
     assert ended.json["error"]["code"] == 130
@@ -69,7 +66,7 @@ def test_an_incremental_run_that_is_stopped_leaves_the_live_build_to_readers(
         project.write(records(2 * COUNT))
         log = project.folder / "sent"
         run = project.start("reconcile", log=log, pause_s=PAUSE_S)
-        assert run.wait_for(lambda: len(sent(log)) > 5), run.stderr
+        assert run.wait_for(lambda: len(sent(log)) > 2), run.stderr
         run.process.terminate()
         ended = run.end()
         assert ended.code == 7, ended.err

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embedspec.errors import SpecError
-from embedspec.evaluate.golden import Golden, load_golden, read_judgements, read_queries
+from embedspec.evaluation.golden import Golden, load_golden, read_judgements, read_queries
 
 QUERIES = b'{"_id": "1", "text": "red fox", "lang": "en"}\n{"_id": "2", "text": "blue whale"}\n'
 TSV = b"query-id\tcorpus-id\tscore\n1\ta\t2\n1\tb\t0\n2\tc\t1\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embedspec.errors import EmbedspecError
-from embedspec.evaluate.metrics import METRICS, average_scores, score_queries
+from embedspec.evaluation.metrics import METRICS, average_scores, score_queries
 
 
 def score(judgements: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[str]]) -> dict[str, float]:

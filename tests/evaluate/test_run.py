@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedspec.errors import SpecError, UsageError
-from embedspec.evaluate.golden import Golden, GoldenQuery, load_golden
-from embedspec.evaluate.run import evaluate_run, strictly_falling, write_trec_run
+from embedspec.evaluation.golden import Golden, GoldenQuery, load_golden
+from embedspec.evaluation.run import evaluate_run, strictly_falling, write_trec_run
 
 
 def golden(judgements: dict[str, dict[str, int]]) -> Golden:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from embedspec.reconcile.canary import find_canary
-from embedspec.reconcile.session import Session
+from embedspec.reconciler.canary import find_canary
+from embedspec.reconciler.session import Session
 
 from .conftest import Workspace
 

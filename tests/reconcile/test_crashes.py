@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embedspec.errors import StoreError
-from embedspec.reconcile.reader import Index
-from embedspec.reconcile.run import RunOptions, reconcile
-from embedspec.reconcile.session import Session
+from embedspec.reconciler.reader import Index
+from embedspec.reconciler.run import RunOptions, reconcile
+from embedspec.reconciler.session import Session
 from embedspec.results import ReconcileResult
 from embedspec.stores.memory import open_target
 from embedspec.stores.protocol import Store

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from embedspec.reconcile.decide import decide
-from embedspec.reconcile.desired import Desired, Recipe
+from embedspec.reconciler.decide import decide
+from embedspec.reconciler.desired import Desired, Recipe
 from embedspec.spec.identity import fingerprint
 from embedspec.stores.records import (
     BuildRecord,

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedspec.reconcile.diff import absent_protected, compare, contents_of, count_documents
+from embedspec.reconciler.diff import absent_protected, compare, contents_of, count_documents
 from embedspec.types import RowHashes, digest, document_prefixes, hash_array, hash_list, row_key
 
 # Few ids and values, so that every case meets every other; values that end in NUL bytes included.

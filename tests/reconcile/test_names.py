@@ -9,6 +9,6 @@ from .conftest import Workspace
 
 def test_the_verb_reconcile_stays_callable_once_its_package_is_imported(workspace: Workspace) -> None:
     spec = workspace.spec()
-    assert embedspec.plan(spec).class_ == "create"  # imports embedspec.reconcile.observe
+    assert embedspec.plan(spec).class_ == "create"  # imports embedspec.reconciler.observe
     assert embedspec.reconcile(spec).written == 8
-    assert embedspec.reconcile.__name__ == "embedspec.reconcile"
+    assert embedspec.reconciler.__name__ == "embedspec.reconcile"

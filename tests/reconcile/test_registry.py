@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from embedspec.errors import EmbedspecError
-from embedspec.reconcile.decide import decide
-from embedspec.reconcile.registry import GRACE_S, accept, collectable, point_to, roll_back
+from embedspec.reconciler.decide import decide
+from embedspec.reconciler.registry import GRACE_S, accept, collectable, point_to, roll_back
 from embedspec.stores.records import BuildRecord, IndexRecord
 from embedspec.types import BuildStatus
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from embedspec.errors import EmbedspecError
-from embedspec.reconcile.desired import Desired
+from embedspec.reconciler.desired import Desired
 from embedspec.stores.records import BuildRecord, Canary, IndexRecord, IndexState, Pointer, Rejection
 from embedspec.types import BuildStatus
 

@@ -14,7 +14,7 @@ from embedspec.corpus.parts import find_parts
 from embedspec.corpus.records import Record, RecordRules
 from embedspec.corpus.reread import read_selected
 from embedspec.corpus.summary import CorpusSummary, summarize
-from embedspec.reconcile.desired import Recipe
+from embedspec.reconciler.desired import Recipe
 from embedspec.spec.model import Source
 from embedspec.spec.template import parse_template
 from embedspec.types import DeadLetter

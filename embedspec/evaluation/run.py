@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from embedspec.errors import SpecError, UsageError
-from embedspec.evaluate.golden import Golden, name_some
-from embedspec.evaluate.metrics import DEPTH, average_scores, require_trec_eval, score_queries
+from embedspec.evaluation.golden import Golden, name_some
+from embedspec.evaluation.metrics import DEPTH, average_scores, require_trec_eval, score_queries
 from embedspec.files import write_atomically
 
 Search: TypeAlias = Callable[[list[str]], list[list[tuple[str, float]]]]

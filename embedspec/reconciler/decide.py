@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embedspec.reconcile.desired import Desired
+from embedspec.reconciler.desired import Desired
 from embedspec.stores.records import BuildRecord, IndexRecord, Rejection
 from embedspec.types import BuildStatus, ChangeClass
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import orjson
 
 from embedspec.files import write_atomically
-from embedspec.reconcile.observe import Observation
-from embedspec.reconcile.outcome import Outcome
-from embedspec.reconcile.pipeline import Limits
-from embedspec.reconcile.session import Session
+from embedspec.reconciler.observe import Observation
+from embedspec.reconciler.outcome import Outcome
+from embedspec.reconciler.pipeline import Limits
+from embedspec.reconciler.session import Session
 from embedspec.results import Plan, ReconcileResult, Seconds
 from embedspec.stores.records import IndexRecord
 from embedspec.types import DeadLetter

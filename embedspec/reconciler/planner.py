@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedspec.reconcile.decide import Decision
-from embedspec.reconcile.desired import Desired, Recipe
-from embedspec.reconcile.diff import (
+from embedspec.reconciler.decide import Decision
+from embedspec.reconciler.desired import Desired, Recipe
+from embedspec.reconciler.diff import (
     Indices,
     Prefixes,
     absent_protected,

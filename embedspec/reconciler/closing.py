@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from embedspec.errors import StoreError
-from embedspec.reconcile.lease import HeldLease
-from embedspec.reconcile.observe import Observation
-from embedspec.reconcile.registry import GRACE_S, collectable, point_to, run_note
-from embedspec.reconcile.retry import retrying
+from embedspec.reconciler.lease import HeldLease
+from embedspec.reconciler.observe import Observation
+from embedspec.reconciler.registry import GRACE_S, collectable, point_to, run_note
+from embedspec.reconciler.retry import retrying
 from embedspec.results import ReconcileResult
 from embedspec.stores.lease import actor
 from embedspec.stores.protocol import Store

@@ -15,16 +15,16 @@ import numpy as np
 from embedspec.errors import LeaseLost, StoreError
 from embedspec.models.encoder import Encoder
 from embedspec.models.tokenization import TextTokenizer
-from embedspec.reconcile.canary import find_canary, load_checked_encoder
-from embedspec.reconcile.diff import Indices, compare
-from embedspec.reconcile.lease import HeldLease
-from embedspec.reconcile.observe import Listener, Observation
-from embedspec.reconcile.outcome import Flow, Outcome
-from embedspec.reconcile.pipeline import Limits, Pipeline
-from embedspec.reconcile.registry import new_build
-from embedspec.reconcile.retry import retrying
-from embedspec.reconcile.session import Session
-from embedspec.reconcile.writer import Row, RowWriter
+from embedspec.reconciler.canary import find_canary, load_checked_encoder
+from embedspec.reconciler.diff import Indices, compare
+from embedspec.reconciler.lease import HeldLease
+from embedspec.reconciler.observe import Listener, Observation
+from embedspec.reconciler.outcome import Flow, Outcome
+from embedspec.reconciler.pipeline import Limits, Pipeline
+from embedspec.reconciler.registry import new_build
+from embedspec.reconciler.retry import retrying
+from embedspec.reconciler.session import Session
+from embedspec.reconciler.writer import Row, RowWriter
 from embedspec.stores.protocol import Store
 from embedspec.stores.records import BuildRecord, Canary, IndexState
 from embedspec.types import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from embedspec.models.canaries import PassedChecks, check_canary, from_base64, make_canary, to_base64
 from embedspec.models.encoder import Encoder, load_encoder
-from embedspec.reconcile.home import Home
-from embedspec.reconcile.session import ModelInUse, with_weights
+from embedspec.reconciler.home import Home
+from embedspec.reconciler.session import ModelInUse, with_weights
 from embedspec.stores.records import Canary, IndexRecord
 from embedspec.types import digest
 

@@ -23,9 +23,9 @@ from embedspec.cache.vectors import VectorCache
 from embedspec.models.batching import token_budget_batches
 from embedspec.models.encoder import Encoder
 from embedspec.models.tokenization import TextTokenizer
-from embedspec.reconcile.channel import Aborted, Channel
-from embedspec.reconcile.outcome import Flow
-from embedspec.reconcile.writer import Row, RowWriter, Vectors
+from embedspec.reconciler.channel import Aborted, Channel
+from embedspec.reconciler.outcome import Flow
+from embedspec.reconciler.writer import Row, RowWriter, Vectors
 from embedspec.types import DeadLetter, Event, HashArray, Matrix, hash_array
 
 WINDOW_TEXTS = 16_384

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from embedspec.errors import PlanRefused
-from embedspec.reconcile.observe import Observation
-from embedspec.reconcile.planner import mass_delete
+from embedspec.reconciler.observe import Observation
+from embedspec.reconciler.planner import mass_delete
 from embedspec.results import Plan
 from embedspec.types import document_prefixes
 

@@ -17,9 +17,9 @@ import numpy as np
 from embedspec.cache.vectors import VectorCache
 from embedspec.errors import SpecError
 from embedspec.models.tokenization import TextTokenizer
-from embedspec.reconcile.decide import Decision, decide
-from embedspec.reconcile.desired import Desired, Recipe, holds_full_vectors
-from embedspec.reconcile.planner import (
+from embedspec.reconciler.decide import Decision, decide
+from embedspec.reconciler.desired import Desired, Recipe, holds_full_vectors
+from embedspec.reconciler.planner import (
     CorpusFacts,
     Coverage,
     Work,
@@ -27,11 +27,11 @@ from embedspec.reconcile.planner import (
     make_plan,
     make_work,
 )
-from embedspec.reconcile.reading import Reading
-from embedspec.reconcile.retry import retrying
-from embedspec.reconcile.session import ModelInUse, Session, model_of_build, with_weights
-from embedspec.reconcile.speed import estimate_seconds, remember_speed
-from embedspec.reconcile.writer import Base
+from embedspec.reconciler.reading import Reading
+from embedspec.reconciler.retry import retrying
+from embedspec.reconciler.session import ModelInUse, Session, model_of_build, with_weights
+from embedspec.reconciler.speed import estimate_seconds, remember_speed
+from embedspec.reconciler.writer import Base
 from embedspec.results import Plan
 from embedspec.spec.identity import fingerprint, spec_fingerprint
 from embedspec.stores.protocol import Store

@@ -16,10 +16,10 @@ from embedspec.corpus.parse import mend
 from embedspec.errors import BuildMissing, EmbedspecError, SpecError
 from embedspec.models.encoder import Encoder
 from embedspec.models.reduce import reduce_vectors
-from embedspec.reconcile.canary import load_checked_encoder
-from embedspec.reconcile.home import Home
-from embedspec.reconcile.retry import retrying
-from embedspec.reconcile.session import model_of_build
+from embedspec.reconciler.canary import load_checked_encoder
+from embedspec.reconciler.home import Home
+from embedspec.reconciler.retry import retrying
+from embedspec.reconciler.session import model_of_build
 from embedspec.results import QueryResult, QuerySeconds, SearchHit
 from embedspec.stores.filters import parse_filter, parse_terms
 from embedspec.stores.protocol import Store

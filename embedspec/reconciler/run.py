@@ -6,17 +6,17 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from embedspec.reconcile.application import Application
-from embedspec.reconcile.approval import Approve, require_no_mass_delete, require_unmoved, same_work
-from embedspec.reconcile.closing import Closing, letters_moved
-from embedspec.reconcile.lease import HeldLease
-from embedspec.reconcile.observe import Listener, Observation, observe
-from embedspec.reconcile.outcome import Outcome
-from embedspec.reconcile.pipeline import Limits
-from embedspec.reconcile.report import Report
-from embedspec.reconcile.retry import retrying
-from embedspec.reconcile.session import Session
-from embedspec.reconcile.speed import remember_speed
+from embedspec.reconciler.application import Application
+from embedspec.reconciler.approval import Approve, require_no_mass_delete, require_unmoved, same_work
+from embedspec.reconciler.closing import Closing, letters_moved
+from embedspec.reconciler.lease import HeldLease
+from embedspec.reconciler.observe import Listener, Observation, observe
+from embedspec.reconciler.outcome import Outcome
+from embedspec.reconciler.pipeline import Limits
+from embedspec.reconciler.report import Report
+from embedspec.reconciler.retry import retrying
+from embedspec.reconciler.session import Session
+from embedspec.reconciler.speed import remember_speed
 from embedspec.results import Plan, ReconcileResult
 from embedspec.stores.protocol import Store
 from embedspec.stores.records import IndexRecord

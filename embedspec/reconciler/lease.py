@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from embedspec.errors import LeaseHeld, LeaseLost, StoreError
-from embedspec.reconcile.retry import retrying
+from embedspec.reconciler.retry import retrying
 from embedspec.stores.lease import this_process
 from embedspec.stores.protocol import Lease, Store
 

@@ -16,8 +16,8 @@ from embedspec.errors import EmbedspecError, ModelError, PolicyError
 from embedspec.models import lock as lockfile
 from embedspec.models.identity import encoder_identity
 from embedspec.models.resolve import ResolvedModel, resolve_model
-from embedspec.reconcile.desired import Desired, ModelFacts, desire
-from embedspec.reconcile.home import Home
+from embedspec.reconciler.desired import Desired, ModelFacts, desire
+from embedspec.reconciler.home import Home
 from embedspec.results import PolicyVerdict
 from embedspec.spec.env import home_of
 from embedspec.spec.identity import fingerprint

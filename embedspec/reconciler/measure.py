@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from embedspec.errors import SpecError
-from embedspec.evaluate.golden import load_golden
-from embedspec.evaluate.metrics import DEPTH
-from embedspec.evaluate.run import Run, evaluate_run, write_trec_run
-from embedspec.reconcile.observe import Listener
-from embedspec.reconcile.reader import Index, LiveBuild, has_index
-from embedspec.reconcile.retry import retrying
-from embedspec.reconcile.session import Session
+from embedspec.evaluation.golden import load_golden
+from embedspec.evaluation.metrics import DEPTH
+from embedspec.evaluation.run import Run, evaluate_run, write_trec_run
+from embedspec.reconciler.observe import Listener
+from embedspec.reconciler.reader import Index, LiveBuild, has_index
+from embedspec.reconciler.retry import retrying
+from embedspec.reconciler.session import Session
 from embedspec.results import EvalResult
 from embedspec.types import Event, hash_array, row_key
 

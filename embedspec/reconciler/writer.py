@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from embedspec.errors import RowRefused
 from embedspec.models.reduce import invalid_rows, reduce_vectors
-from embedspec.reconcile.retry import retrying
+from embedspec.reconciler.retry import retrying
 from embedspec.stores.protocol import Lease, Store
 from embedspec.stores.records import BuildRecord
 from embedspec.types import DeadLetter, Event, Matrix, RowBatch, hash_array

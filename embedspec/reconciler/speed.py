@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 import time
 
-from embedspec.reconcile.home import Home
-from embedspec.reconcile.session import ModelInUse
+from embedspec.reconciler.home import Home
+from embedspec.reconciler.session import ModelInUse
 
 SPEED_FILE = "speed.json"
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import time
 
 from embedspec.errors import EmbedspecError, Held
-from embedspec.reconcile.closing import Closing
-from embedspec.reconcile.lease import HeldLease
-from embedspec.reconcile.registry import GRACE_S, accept, point_to, roll_back
-from embedspec.reconcile.retry import retrying
-from embedspec.reconcile.session import Session
+from embedspec.reconciler.closing import Closing
+from embedspec.reconciler.lease import HeldLease
+from embedspec.reconciler.registry import GRACE_S, accept, point_to, roll_back
+from embedspec.reconciler.retry import retrying
+from embedspec.reconciler.session import Session
 from embedspec.results import BuildStatusInfo, GcResult, LockInfo, StatusResult, SwitchResult
 from embedspec.stores.lease import provably_dead
 from embedspec.stores.protocol import Store

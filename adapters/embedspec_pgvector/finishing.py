@@ -17,6 +17,8 @@ from embedspec_pgvector.session import Cursor, set_local
 MEMORY_CAP_BYTES = 1 << 30
 """On servers whose memory we do not know; never below what the server itself is set to."""
 _MIN_MEMORY_BYTES = 64 << 20
+_NEW_SHARE = 0.1
+"""As autovacuum has it (autovacuum_analyze_scale_factor)."""
 SAFE_PARALLEL = (0, 8, 2)
 """Before it, a parallel build may overflow a buffer (CVE-2026-3172)."""
 SAFE_VACUUM = (0, 8, 4)
@@ -91,5 +93,20 @@ def _listening(cursor: Cursor, listen: Callable[[Diagnostic], None]) -> Iterator
 
 
 def analyze(cursor: Cursor, names: Names) -> None:
-    for table in (names.docs, names.vectors):
-        cursor.execute(sql.SQL("ANALYZE {}").format(table))
+    """Statistics of both tables, where there are none or the table changed its size by a tenth since:
+    each takes as long as writing hundreds of rows."""
+    for table, name in ((names.docs, names.docs_name), (names.vectors, names.vectors_name)):
+        row = cursor.execute(
+            sql.SQL(
+                "SELECT abs(pg_relation_size(c.oid) / current_setting('block_size')::bigint - relpages)"
+                " <= relpages * {share} AND EXISTS (SELECT FROM pg_stats WHERE schemaname = {schema}"
+                " AND tablename = {name}) FROM pg_class c WHERE c.oid = {table}::regclass"
+            ).format(
+                share=sql.Literal(_NEW_SHARE),
+                schema=sql.Literal(names.schema),
+                name=sql.Literal(name),
+                table=sql.Literal(table.as_string()),
+            )
+        ).fetchone()
+        if not (row and row[0]):
+            cursor.execute(sql.SQL("ANALYZE {}").format(table))

@@ -287,3 +287,27 @@ def test_scan_goes_through_all_blocks_in_one_snapshot(
         sql.execute(f"UPDATE {table} SET content = 'short' WHERE id = 'd0'")
         with pytest.raises(StoreError, match="another program changed it"):
             list(store.scan(build))
+
+
+def test_statistics_are_made_once_and_again_when_the_table_grew(bench: Bench, sql: Connection) -> None:
+    items = make_items(3010, dimension=4)
+
+    def described() -> list[float]:
+        tables = f"{bench.name}__{build.id}%"
+        found = sql.execute(
+            "SELECT reltuples FROM pg_class WHERE relkind = 'r' AND relname LIKE %s ORDER BY relname",
+            (tables,),
+        )
+        return [rows for (rows,) in found]
+
+    with bench.open_store() as store:
+        lease, build = bench.fill(store, items[:3000], dimension=4)
+        first = sql.execute("SELECT count(*) FROM pg_stats WHERE tablename LIKE %s", (f"{bench.name}__%",))
+        assert first.fetchone() == (9,)  # every column of both tables
+        assert described() == [3000, 3000]
+        bench.write(store, lease, build, items[3000:3010])
+        store.finish(lease, build)
+        assert described() == [3000, 3000]
+        bench.write(store, lease, build, make_items(6000, dimension=4)[3010:])
+        store.finish(lease, build)
+        assert described() == [6000, 6000]

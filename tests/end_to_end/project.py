@@ -44,7 +44,9 @@ class Rows:
         assert self.chunks == other.chunks
         assert self.texts == other.texts
         assert self.metadata == other.metadata
-        cosines = np.einsum("ij,ij->i", self.vectors, other.vectors)
+        assert self.vectors.shape == other.vectors.shape
+        norms = np.linalg.norm(self.vectors, axis=1) * np.linalg.norm(other.vectors, axis=1)
+        cosines = np.einsum("ij,ij->i", self.vectors, other.vectors) / norms
         assert cosines.min() > 1 - 1e-6
 
 

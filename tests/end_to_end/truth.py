@@ -46,7 +46,7 @@ class Truth:
         self._encoder = encoder_of(model)
         self._query_prompt = query_prompt
         self._dimension = dimension or self._encoder.dimension
-        self._tolerance = FLOAT16_TOLERANCE if float16 else FLOAT32_TOLERANCE
+        self.tolerance = FLOAT16_TOLERANCE if float16 else FLOAT32_TOLERANCE
         self.texts = dict(texts)
         self._at = {id: row for row, id in enumerate(self.texts)}
         self.vectors = cut(self._encoder.encode(list(self.texts.values()), document_prompt), self._dimension)
@@ -59,6 +59,9 @@ class Truth:
             self._queries[query] = self.vectors @ vector[0]
         return self._queries[query]
 
+    def score(self, query: str, id: str) -> float:
+        return float(self.scores(query)[self._at[id]])
+
     def fits(self, hits: Sequence[Sequence[object]], scores: Matrix, k: int) -> bool:
         """Whether these (id, score, text) are the `k` nearest of this build and nothing else."""
         if len(hits) != min(k, len(scores)) or len({hit[0] for hit in hits}) != len(hits):
@@ -67,7 +70,7 @@ class Truth:
         told = [float(hit[1]) for hit in hits]  # type: ignore[arg-type]
         return told == sorted(told, reverse=True) and all(
             self.texts.get(str(id)) == text
-            and abs(float(scores[self._at[str(id)]]) - score) <= self._tolerance
-            and score >= kth - self._tolerance
+            and abs(float(scores[self._at[str(id)]]) - score) <= self.tolerance
+            and score >= kth - self.tolerance
             for (id, _, text), score in zip(hits, told, strict=True)
         )

@@ -80,8 +80,23 @@ class StoreError(EmbedspecError):
 
 
 class RowRefused(StoreError):
-    """The store refuses a value of the batch (not its own state): the core finds the row by halving
-    the batch, makes it a dead letter, and writes the others."""
+    """The store refuses a value of the batch, not its own state: the core makes the row a dead letter
+    and writes the others.
+
+    `rows`: index in the batch → reason, where the store says which; else the core finds out by
+    halving the batch.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        fix: str | None = None,
+        rows: dict[int, str] | None = None,
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.rows = rows or {}
 
 
 class BuildMissing(StoreError):

@@ -196,11 +196,12 @@ class SwitchResult(Result):
     """promote and rollback."""
 
     spec: str
-    live: str
+    live: str | None
     previous: str | None
     reason: str
     seconds: float
     view: str | None = None
+    notices: list[str] = []
 
 
 class GcResult(Result):

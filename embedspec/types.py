@@ -124,6 +124,10 @@ class RowHashes:
     def __len__(self) -> int:
         return len(self.key)
 
+    def take(self, mask: npt.NDArray[np.bool_]) -> RowHashes:
+        """The rows where `mask`, (n,) bool, is True."""
+        return RowHashes(self.key[mask], self.content[mask], self.metadata[mask])
+
     @staticmethod
     def empty() -> RowHashes:
         nothing = np.empty(0, dtype=HASH_DTYPE)

@@ -36,8 +36,11 @@ def _missing(build: BuildRecord) -> NoReturn:
 class EmptyStore:
     """Reads give nothing, writes are refused."""
 
-    def identity(self) -> str:
-        return WHERE
+    def identity(self) -> str | None:
+        return None
+
+    def observe_live(self, name: str) -> IndexRecord | None:
+        return None
 
     def observe(self, name: str) -> IndexRecord | None:
         return None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors as pg
 
-from embedspec.errors import BuildMissing, StoreError
+from embedspec.errors import BuildMissing, RowRefused, StoreError
 
 
 class KeyTaken(StoreError):
@@ -71,6 +71,8 @@ def translate(error: Exception, *, doing: str, where: str, secret: str | None = 
         return BuildMissing(what, where=where, fix="read the pointer again; the build was dropped")
     if isinstance(error, pg.UniqueViolation):
         return KeyTaken(what, where=where)
+    if isinstance(error, pg.DataError | pg.ProgramLimitExceeded | UnicodeEncodeError):
+        return RowRefused(what, where=where)
     if isinstance(error, psycopg.Error):
         return StoreError(what, where=where, fix=_fix(error), transient=is_transient(error))
     return StoreError(what, where=where)

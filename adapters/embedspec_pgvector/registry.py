@@ -39,6 +39,16 @@ _TABLES = (
 )
 
 
+_ALL_BUILDS = (
+    "SELECT array_agg(b.record::text ORDER BY b.position, b.id) FROM {embedspec_build} b"
+    " WHERE b.name = i.name"
+)
+_LIVE_BUILD = (
+    "SELECT array_agg((b.record::jsonb - 'canary')::text) FROM {embedspec_build} b"
+    " WHERE b.name = i.name AND b.id = i.pointer ->> 'build'"
+)
+
+
 class Registry:
     """Statements against the registry of one schema. Every method works in the cursor's transaction."""
 
@@ -73,13 +83,14 @@ class Registry:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def observe(self, cursor: Cursor, name: str) -> IndexRecord | None:
-        """Everything about the index, by one statement and so from one snapshot."""
+    def observe(self, cursor: Cursor, name: str, *, live_only: bool = False) -> IndexRecord | None:
+        """Everything about the index, by one statement and so from one snapshot. `live_only`: of the
+        builds only the one that the pointer names, without its canary vectors, which are the bulk."""
+        builds = _LIVE_BUILD if live_only else _ALL_BUILDS
         row = cursor.execute(
             self.statement(
                 "SELECT i.lineage, i.serial, i.format, i.state::text, i.pointer::text, now(),"
-                " (SELECT array_agg(b.record::text ORDER BY b.position, b.id) FROM {embedspec_build} b"
-                "   WHERE b.name = i.name),"
+                f" ({builds}),"
                 " l.holder::text, l.generation, l.acquired,"
                 " extract(epoch FROM l.expires - clock_timestamp())::float8,"
                 " (SELECT obj_description(c.oid, 'pg_class') FROM pg_class c"
@@ -92,7 +103,7 @@ class Registry:
         ).fetchone()
         if row is None:
             return None
-        lineage, serial, number, state, pointer, now, builds, holder, generation, acquired, left, view = row
+        lineage, serial, number, state, pointer, now, records, holder, generation, acquired, left, view = row
         require_known(name, number)
         pointed = Pointer.model_validate_json(pointer) if pointer else None
         return IndexRecord(
@@ -101,7 +112,7 @@ class Registry:
             serial=serial,
             format=number,
             state=IndexState.model_validate_json(state).model_copy(update={"pointer": pointed}),
-            builds=tuple(BuildRecord.model_validate_json(text) for text in builds or ()),
+            builds=tuple(BuildRecord.model_validate_json(text) for text in records or ()),
             lease=lease_info(holder, generation, acquired, left) if holder else None,
             view=None if pointed is None else "current" if view == mark(name, pointed.build) else "behind",
             now=now,

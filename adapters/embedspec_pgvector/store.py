@@ -73,6 +73,13 @@ class PgvectorStore:
         except BuildMissing:  # The registry's tables are not there.
             return None
 
+    def observe_live(self, name: str) -> IndexRecord | None:
+        try:
+            with self._session.cursor(f"reading the pointer of index {name}") as cursor:
+                return self._registry.observe(cursor, name, live_only=True)
+        except BuildMissing:  # The registry's tables are not there.
+            return None
+
     # -- lease ------------------------------------------------------------------------------------
 
     def acquire(self, name: str, holder: LeaseInfo, ttl_s: float) -> Lease:

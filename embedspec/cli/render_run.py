@@ -126,13 +126,15 @@ def after_reconcile(result: ReconcileResult, spec: Path) -> Text:
 def switch_text(result: SwitchResult) -> RenderableType:
     """What readers were moved to by promote or rollback."""
     rows: list[tuple[str, RenderableType | str]] = [
-        ("Live", result.live),
+        ("Live", result.live or "nothing"),
         ("Before", result.previous or "nothing"),
         ("Reason", result.reason),
     ]
     if result.view:
         rows.append(("View", result.view))
-    title = Text.assemble((printable(result.spec), "bold"), ("  switched", "bold green"))
+    rows += [("Note", notice) for notice in result.notices]
+    word = "  switched" if result.live != result.previous else "  accepted"
+    title = Text.assemble((printable(result.spec), "bold"), (word, "bold green"))
     return Group(title.append(f" in {duration(result.seconds)}"), facts(rows))
 
 

@@ -18,9 +18,10 @@ from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconciler.canary import find_canary, load_checked_encoder
 from embedspec.reconciler.diff import Indices, compare
 from embedspec.reconciler.lease import HeldLease
+from embedspec.reconciler.limits import Limits
 from embedspec.reconciler.observe import Listener, Observation
 from embedspec.reconciler.outcome import Flow, Outcome
-from embedspec.reconciler.pipeline import Limits, Pipeline
+from embedspec.reconciler.pipeline import Pipeline
 from embedspec.reconciler.registry import new_build
 from embedspec.reconciler.retry import retrying
 from embedspec.reconciler.session import Session
@@ -111,7 +112,7 @@ class Application:
 
     def _stopped(self) -> bool:
         self.check()
-        return self._limits.reached(0)
+        return self._limits.reached()
 
     def _patch(self, seen: Observation, outcome: Outcome) -> None:
         at = seen.work.patch
@@ -119,7 +120,7 @@ class Application:
             return
         step = self._session.adapter.capabilities.write_batch_rows
         batch: list[Row] = []
-        for row in _planned_rows(seen, at, outcome.flow):
+        for row in _planned_rows(seen, at, outcome.flow, same_text=True):
             batch.append(row)
             if len(batch) >= step:
                 self._patch_batch(batch, outcome, len(at))
@@ -143,7 +144,7 @@ class Application:
 
     def _embed_and_write(self, seen: Observation, outcome: Outcome) -> None:
         work = seen.work
-        at = np.concatenate([work.insert, work.replace])
+        at = work.written
         if not len(at) and not len(work.takeover):
             return
         writer = RowWriter(
@@ -160,6 +161,7 @@ class Application:
         tokenizer = TextTokenizer(seen.model.resolved, seen.model.document_prompt)
         pipeline = Pipeline(
             cache=seen.cache,
+            needed=work.needed,
             base_contents=seen.base_contents,
             tokenizer=tokenizer,
             load_encoder=lambda: self._load(seen),
@@ -170,13 +172,12 @@ class Application:
         )
         taken_over = list(self._taken_over(seen))
 
-        def rows() -> Iterator[Row | DeadLetter]:
+        def rows() -> Iterator[Row]:
             yield from taken_over
             yield from _planned_rows(seen, at, pipeline.flow)
 
         flow = pipeline.run(rows())
         outcome.written += writer.done
-        outcome.cached += len(work.needed) - len(seen.coverage.embed)
         outcome.write_s += writer.busy_s
         outcome.flow.add(flow)
         outcome.flow.moved += len(writer.not_found)
@@ -229,14 +230,11 @@ class Application:
         if outcome.flow.moved:
             return  # the corpus moved under the run; the next one brings the build up to date
         dead = {letter.id for letter in outcome.flow.dead if letter.id is not None}
-        expected = seen.corpus.rows
-        if dead:
-            gone = hash_array([row_key(d, 0) for d in dead])
-            keep = ~np.isin(document_prefixes(expected.key), document_prefixes(gone))
-            expected = RowHashes(expected.key[keep], expected.content[keep], expected.metadata[keep])
+        gone = document_prefixes(hash_array([row_key(d, 0) for d in dead]))
+        expected = seen.corpus.rows.take(~np.isin(document_prefixes(seen.corpus.rows.key), gone))
         found = retrying(lambda: RowHashes.concat(list(self.store.scan(self.build))))
-        protected = seen.corpus.protected
-        diff = compare(expected, found, protected, deletes=seen.corpus.complete and not dead)
+        spared = np.concatenate([seen.corpus.protected, gone])
+        diff = compare(expected, found, spared, deletes=seen.corpus.complete)
         if not diff.empty:
             raise StoreError(
                 f"build {self.build.id} does not hold what was written: {len(diff.insert)} rows missing, "
@@ -247,10 +245,10 @@ class Application:
             )
 
 
-def _planned_rows(seen: Observation, at: Indices, flow: Flow) -> Iterator[Row]:
+def _planned_rows(seen: Observation, at: Indices, flow: Flow, *, same_text: bool = False) -> Iterator[Row]:
     """The records behind these corpus rows, read again and hashed again. What moved since planning
-    is counted: a changed text is taken as it is now; another document at that place is left to the
-    next run."""
+    is counted: a changed text is taken as it is now, or left out where only rows of the `same_text`
+    are wanted; another document at that place is left to the next run."""
     rows = seen.corpus.rows
     at = at[np.argsort(seen.corpus.positions[at])]
     positions = seen.corpus.positions[at]
@@ -268,7 +266,7 @@ def _planned_rows(seen: Observation, at: Indices, flow: Flow) -> Iterator[Row]:
         found += 1
         if record.content != contents[index]:
             flow.moved += 1
-            if not record.text:
+            if same_text or not record.text:
                 continue
         yield Row(
             record.key,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from embedspec.errors import PlanRefused
 from embedspec.reconciler.observe import Observation
-from embedspec.reconciler.planner import mass_delete
+from embedspec.reconciler.planner import MASS_DELETE_SHARE, mass_delete
 from embedspec.results import Plan
-from embedspec.types import document_prefixes
 
 Approve = Callable[[Plan], bool]
 
@@ -22,6 +19,7 @@ _MOVED = {
     "lineage": "the index was destroyed and made anew",
     "serial": "the index was written to",
     "limit": "--limit differs",
+    "reader": "the reader settings are others",
 }
 
 
@@ -29,6 +27,9 @@ def require_unmoved(saved: Plan, now: Plan) -> None:
     """A saved plan is executed exactly or not at all; raises PlanRefused with the plan of now. That
     the cache holds more by now is fine."""
     moved = [why for key, why in _MOVED.items() if saved.proof.get(key) != now.proof.get(key)]
+    if saved.proof.get("store") is None and now.proof.get("lineage") is None:
+        # Planned before there was a server: any empty one is the one that was meant.
+        moved = [why for why in moved if why != _MOVED["store"]]
     if not moved and now.chunks.embed > saved.chunks.embed:
         more = f"{now.chunks.embed:,} texts instead of {saved.chunks.embed:,}"
         moved = [f"it would now embed {more} (cache deleted?)"]
@@ -44,12 +45,17 @@ def require_unmoved(saved: Plan, now: Plan) -> None:
         raise refused
 
 
-def require_no_mass_delete(seen: Observation, where: str) -> None:
-    """Raises PlanRefused with the plan if it deletes more than the set share of live documents."""
-    if not seen.plan.documents.deleted:
-        return
-    documents = len(np.unique(document_prefixes(seen.live_rows.key)))
-    mass = mass_delete(seen.plan.documents, documents, seen.record, seen.desired)
+def require_no_mass_delete(seen: Observation, where: str, before: Observation | None = None) -> None:
+    """Raises PlanRefused with the plan if it deletes more than the set share of live documents.
+
+    `before`: what this run filled a new build from a moment ago. A corpus that lost so much since
+    is one that is just being written again, also where nothing is live yet.
+    """
+    mass = mass_delete(seen.work, seen.record, seen.desired)
+    if mass is None and before is not None:
+        filled = len(before.corpus.rows)
+        if len(seen.work.delete) > MASS_DELETE_SHARE * filled:
+            mass = f"the corpus lost {len(seen.work.delete):,} of {filled:,} rows while this run read it"
     if mass:
         refused = PlanRefused(
             mass,

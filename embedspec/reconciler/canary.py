@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from embedspec.models.canaries import PassedChecks, check_canary, from_base64, make_canary, to_base64
+from embedspec.models.canary_texts import CANARY_VERSION
 from embedspec.models.encoder import Encoder, load_encoder
 from embedspec.reconciler.home import Home
 from embedspec.reconciler.session import ModelInUse, with_weights
@@ -59,5 +60,10 @@ def _mark(canary: Canary) -> str:
 def find_canary(record: IndexRecord | None, fingerprint: str) -> Canary | None:
     if record is None:
         return None
-    known = (b.canary for b in record.builds if b.canary and b.canary.encoder == fingerprint)
+    known = (
+        b.canary
+        for b in record.builds
+        # Of another version are other texts: as good as none.
+        if b.canary and b.canary.encoder == fingerprint and b.canary.version == CANARY_VERSION
+    )
     return next(known, None)

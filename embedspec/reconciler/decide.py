@@ -32,6 +32,11 @@ class Decision:
     reasons: tuple[str, ...]
 
     @property
+    def on_live(self) -> bool:
+        """Rows are changed under the readers; no other build is filled."""
+        return self.work is not None and self.live is not None and self.work.id == self.live.id
+
+    @property
     def makes_build(self) -> bool:
         return self.work is None and self.build_class in {
             ChangeClass.create,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedspec.spec.identity import fingerprint
-from embedspec.spec.model import Spec
+from embedspec.spec.model import Source, Spec
 from embedspec.spec.template import parse_template
 from embedspec.stores.protocol import ResolvedTarget
 from embedspec.stores.records import BuildRecord, Fingerprints, ModelReference
@@ -39,6 +39,7 @@ class ModelFacts:
 class Recipe:
     """How records become rows: what `corpus` needs, either of the spec or of a stored build."""
 
+    source: Source
     template: str
     fields: Mapping[str, FieldType]
 
@@ -102,7 +103,7 @@ def desire(spec: Spec, model: ModelFacts, target: ResolvedTarget) -> Desired:
         identity=identity,
         fingerprints=fingerprints,
         storage=storage,
-        recipe=Recipe(spec.corpus.text, {f.path: f.type for f in spec.corpus.metadata}),
+        recipe=Recipe(spec.corpus.source, spec.corpus.text, {f.path: f.type for f in spec.corpus.metadata}),
         query_prompt=model.query_prompt,
         search=dict(target.search),
         reader=reader_fingerprint(model.query_prompt, target.search),

@@ -8,7 +8,7 @@ import time
 from embedspec.errors import EmbedspecError, Held
 from embedspec.reconciler.closing import Closing
 from embedspec.reconciler.lease import HeldLease
-from embedspec.reconciler.registry import GRACE_S, accept, point_to, roll_back
+from embedspec.reconciler.registry import GRACE_S, accept, point_to, pointer_for, roll_back
 from embedspec.reconciler.retry import retrying
 from embedspec.reconciler.session import Session
 from embedspec.results import BuildStatusInfo, GcResult, LockInfo, StatusResult, SwitchResult
@@ -80,40 +80,59 @@ def promote(
     session: Session, build_id: str | None, *, force: bool, reason: str | None, lock_timeout_s: float
 ) -> SwitchResult:
     """Move readers to a finished build of the spec's identity (by default the newest ready, held or
-    rejected one), or to the spec's reader settings if those were rolled back."""
+    rejected one), or to the spec's reader settings if those were rolled back. Where that build was
+    dropped, only its rejection is lifted, and the next `reconcile` builds it."""
     started = time.perf_counter()
     name = session.spec.name
-    with session.open_store(write=True) as store, HeldLease(store, name, timeout_s=lock_timeout_s) as held:
-        record = _require(store, name)
-        desired = session.desired
-        build = _promotable(session, record, build_id)
-        verdict = (build.verdict or {}).get("verdict", "pass")
-        needs_force = build.status is BuildStatus.held or verdict != "pass"
-        if needs_force and not force:
-            raise Held(
-                f"build {build.id} has no passing verdict",
-                where=name,
-                fix="pass --force --reason TEXT to promote it all the same; the reason is kept",
-            )
-        why = f"promoted{', forced' if needs_force else ''}: {reason}" if reason else "promoted"
-        previous = record.state.pointer
-        pointer = Pointer(
-            build=build.id,
-            model=desired.model,
-            query_prompt=desired.query_prompt,
-            search=dict(desired.search),
-            reader=desired.reader,
-            since=record.now,
-            reason=why,
-        )
-        state, builds = point_to(record, build, pointer)
-        state = accept(state, build, desired.reader)
-        retrying(lambda: store.switch(held.lease, state, builds))
-        return _switched(store, name, previous, pointer, started)
+    session.require_policy()
+    with session.open_store(write=True) as store:
+        _require(store, name)
+        with HeldLease(store, name, timeout_s=lock_timeout_s) as held:
+            record = _require(store, name)
+            desired = session.desired
+            build = _promotable(session, record, build_id)
+            if build is None:
+                return _lift_rejection(session, store, held, record, started)
+            verdict = (build.verdict or {}).get("verdict", "pass")
+            needs_force = build.status is BuildStatus.held or verdict != "pass"
+            if needs_force and not force:
+                raise Held(
+                    f"build {build.id} has no passing verdict",
+                    where=name,
+                    fix="pass --force --reason TEXT to promote it all the same; the reason is kept",
+                )
+            why = f"promoted{', forced' if needs_force else ''}: {reason}" if reason else "promoted"
+            pointer = pointer_for(desired, build, record.now, why)
+            state, builds = point_to(record, build, pointer)
+            state = accept(state, build.fingerprints.build, desired.reader)
+            retrying(lambda: store.switch(held.lease, state, builds))
+            return _switched(store, record, pointer, started)
 
 
-def _promotable(session: Session, record: IndexRecord, build_id: str | None) -> BuildRecord:
-    wanted = session.desired.fingerprints.build
+def _lift_rejection(
+    session: Session, store: Store, held: HeldLease, record: IndexRecord, started: float
+) -> SwitchResult:
+    desired = session.desired
+    state = accept(record.state, desired.fingerprints.build, desired.reader)
+    retrying(lambda: store.save(held.lease, state))
+    for build in record.builds:
+        if build.dropped and build.fingerprints.build == desired.fingerprints.build:
+            retrying(lambda b=build: store.drop(held.lease, b, keep_record=False))  # type: ignore[misc]
+    live = record.live
+    return SwitchResult(
+        spec=record.name,
+        live=live.id if live else None,
+        previous=live.id if live else None,
+        reason="its build was dropped: the rejection is lifted, and the next `embedspec reconcile` builds it",
+        seconds=round(time.perf_counter() - started, 3),
+        view=record.view,
+    )
+
+
+def _promotable(session: Session, record: IndexRecord, build_id: str | None) -> BuildRecord | None:
+    """The build to promote; None if only a rejection of what the spec asks for is there."""
+    desired = session.desired
+    wanted = desired.fingerprints.build
     live, pointer = record.live, record.state.pointer
     if build_id is not None:
         build = record.build(build_id)
@@ -139,6 +158,8 @@ def _promotable(session: Session, record: IndexRecord, build_id: str | None) -> 
             build = max(finished, key=lambda b: b.created)
         elif live is not None and live.fingerprints.build == wanted:
             build = live
+        elif any(r.build == wanted for r in record.state.rejections):
+            return None
         else:
             raise EmbedspecError(
                 "no finished build of what the spec asks for is there to promote",
@@ -149,14 +170,11 @@ def _promotable(session: Session, record: IndexRecord, build_id: str | None) -> 
         raise EmbedspecError(
             f"build {build.id} is unfinished", where=record.name, fix="run `embedspec reconcile` to finish it"
         )
-    if (
-        live is not None
-        and build.id == live.id
-        and pointer is not None
-        and pointer.reader == session.desired.reader
-    ):
+    if live is not None and build.id == live.id and pointer is not None and pointer.reader == desired.reader:
         raise EmbedspecError(
-            f"build {build.id} is live already, with these reader settings", where=record.name
+            f"build {build.id} is live already, with these reader settings",
+            where=record.name,
+            fix="nothing needs to be done; `embedspec status` shows what readers use",
         )
     return build
 
@@ -165,26 +183,34 @@ def rollback(session: Session, build_id: str | None, *, lock_timeout_s: float) -
     """One step back in the pointer's history; what it leaves is rejected until `promote`."""
     started = time.perf_counter()
     name = session.spec.name
-    with session.open_store(write=True) as store, HeldLease(store, name, timeout_s=lock_timeout_s) as held:
-        record = _require(store, name)
-        previous = record.state.pointer
-        state, builds, pointer = roll_back(record, build_id)
-        retrying(lambda: store.switch(held.lease, state, builds))
-        return _switched(store, name, previous, pointer, started)
+    with session.open_store(write=True) as store:
+        _require(store, name)
+        with HeldLease(store, name, timeout_s=lock_timeout_s) as held:
+            record = _require(store, name)
+            state, builds, pointer = roll_back(record, build_id)
+            retrying(lambda: store.switch(held.lease, state, builds))
+            return _switched(store, record, pointer, started)
 
 
-def _switched(
-    store: Store, name: str, previous: Pointer | None, pointer: Pointer, started: float
-) -> SwitchResult:
+def _switched(store: Store, before: IndexRecord, pointer: Pointer, started: float) -> SwitchResult:
     seconds = round(time.perf_counter() - started, 3)
-    record = retrying(lambda: store.observe(name))
+    record = retrying(lambda: store.observe(before.name))
+    previous = before.state.pointer
+    target = before.build(pointer.build)
+    notices = []
+    if target is not None and target.left_live is not None:
+        notices.append(
+            f"build {target.id} holds the corpus as of {target.left_live:%Y-%m-%d %H:%M} UTC; "
+            "`embedspec reconcile` brings it up to date"
+        )
     return SwitchResult(
-        spec=name,
+        spec=before.name,
         live=pointer.build,
         previous=previous.build if previous else None,
         reason=pointer.reason,
         seconds=seconds,
         view=record.view if record else None,
+        notices=notices,
     )
 
 
@@ -201,7 +227,7 @@ def gc(session: Session, *, grace_s: float | None, lock_timeout_s: float) -> GcR
                 session.desired.fingerprints.build,
                 GRACE_S if grace_s is None else grace_s,
             )
-            closing.catch_up_view()
+            closing.catch_up_view(closing.record())
     return GcResult(spec=name, dropped=dropped, kept=[f"{b}: {why}" for b, why in stays.items()])
 
 

@@ -18,7 +18,7 @@ from embedspec.cache.vectors import VectorCache
 from embedspec.errors import SpecError
 from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconciler.decide import Decision, decide
-from embedspec.reconciler.desired import Desired, Recipe, holds_full_vectors
+from embedspec.reconciler.desired import Desired, holds_full_vectors
 from embedspec.reconciler.planner import (
     CorpusFacts,
     Coverage,
@@ -33,7 +33,7 @@ from embedspec.reconciler.session import ModelInUse, Session, model_of_build, wi
 from embedspec.reconciler.speed import estimate_seconds, remember_speed
 from embedspec.reconciler.writer import Base
 from embedspec.results import Plan
-from embedspec.spec.identity import fingerprint, spec_fingerprint
+from embedspec.spec.identity import spec_fingerprint
 from embedspec.stores.protocol import Store
 from embedspec.stores.records import BuildRecord, IndexRecord
 from embedspec.types import (
@@ -55,7 +55,7 @@ PROBE_TEXTS = 256
 Listener = Callable[[Event], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Observation:
     """A plan and everything needed to execute it."""
 
@@ -63,7 +63,6 @@ class Observation:
     work: Work
     record: IndexRecord | None
     desired: Desired
-    recipe: Recipe
     model: ModelInUse
     reading: Reading
     corpus: CorpusFacts
@@ -76,6 +75,8 @@ class Observation:
     """Dead letters known before anything is embedded: of this reading, and earlier ones whose
     content did not change."""
     registered: list[DeadLetter]
+    read_s: float
+    """Seconds spent reading the corpus and scanning the store."""
 
 
 def observe(
@@ -84,33 +85,31 @@ def observe(
     *,
     limit: int | None = None,
     probe: bool = False,
+    refused: Sequence[DeadLetter] = (),
     on_event: Listener,
 ) -> Observation:
+    """`refused`: documents that this very run could not embed or write; with the same content they
+    are not tried again, and keep their last good rows."""
     desired = session.desired
     record = retrying(lambda: store.observe(desired.name))
     decision = decide(desired, record)
     recipe = effective_recipe(desired, decision)
-    limit_bytes = session.adapter.capabilities.max_text_bytes
-    reading = Reading.of(session.spec.corpus.source, recipe, session.loaded.base, limit_bytes)
+    reading = Reading.of(recipe, session.loaded.base, session.adapter.capabilities.max_text_bytes)
     on_event(Event("read", "reading the corpus", unit="records"))
     registered = retrying(lambda: store.dead_letters(desired.name)) if record else []
-    same = decision.work is not None and decision.live is not None and decision.work.id == decision.live.id
-    with ThreadPoolExecutor(1, "embedspec-scan") as beside:
-        # The store is not used by this thread meanwhile.
-        scans = [beside.submit(_scan, store, build) for build in (decision.live, decision.work)[: 2 - same]]
-        corpus = _read_corpus(session, reading, limit=limit)
-        live_rows, work_rows = scans[0].result(), scans[-1].result()
-    corpus, known = _set_aside(corpus, registered, decision)
-    live_fields = decision.live.fields if same and decision.live else None
+    started = time.perf_counter()
+    corpus, live_rows, work_rows = _read_and_scan(session, store, reading, decision, limit)
+    read_s = time.perf_counter() - started
+    known = [*refused, *(registered if decision.on_live else ())]
+    corpus, standing = _set_aside(corpus, known, live_rows if decision.on_live else RowHashes.empty())
+    live_fields = decision.live.fields if decision.on_live and decision.live else None
     work = make_work(desired, decision, corpus, live_rows, work_rows, live_fields, limited=limit is not None)
     model = _model_for(session, decision)
-    cache = VectorCache.open(session.home.cache, model.fingerprint, model.facts.native_dimension)
+    cache = session.open_cache(model.fingerprint, model.facts.native_dimension)
     bases, base_contents, missing = _find_vectors(store, record, work, live_rows, model, desired, cache)
     coverage = _count_tokens(store, reading, corpus, work, missing, model)
     if probe and len(missing):
         _probe(session, reading, corpus, work, missing, model)
-    estimate = session.adapter.estimate(desired.storage, len(corpus.rows), corpus.text_bytes)
-    standing = [*corpus.dead, *known]
     plan = make_plan(
         desired,
         work,
@@ -119,37 +118,49 @@ def observe(
         live_rows,
         record,
         session.policy,
-        estimate,
+        session.adapter.estimate(desired.storage, len(corpus.rows), corpus.text_bytes),
         estimate_seconds(session.home, model, coverage.tokens),
-        len(standing),
+        len(corpus.dead) + len(standing),
         proof={
             "spec": spec_fingerprint(session.spec, session.target.model_dump(mode="json")),
             "model": model.fingerprint,
+            "reader": desired.reader,
             "corpus": corpus.digest,
             "store": retrying(store.identity),
             "lineage": record.lineage if record else None,
             "serial": record.serial if record else None,
             "limit": limit,
-            "content": fingerprint({"embed": len(coverage.embed), "tokens": coverage.tokens}),
         },
     )
     return Observation(
-        plan,
-        work,
-        record,
-        desired,
-        recipe,
-        model,
-        reading,
-        corpus,
-        live_rows,
-        coverage,
-        bases,
-        base_contents,
-        cache,
-        standing,
-        registered,
+        plan=plan,
+        work=work,
+        record=record,
+        desired=desired,
+        model=model,
+        reading=reading,
+        corpus=corpus,
+        live_rows=live_rows,
+        coverage=coverage,
+        bases=bases,
+        base_contents=base_contents,
+        cache=cache,
+        standing=[*corpus.dead, *standing],
+        registered=registered,
+        read_s=read_s,
     )
+
+
+def _read_and_scan(
+    session: Session, store: Store, reading: Reading, decision: Decision, limit: int | None
+) -> tuple[CorpusFacts, RowHashes, RowHashes]:
+    """The corpus, and beside it the rows of the live build and of the one to be worked on (the same
+    object if that is the live one). The store is used by the scanning thread alone meanwhile."""
+    with ThreadPoolExecutor(1, "embedspec-scan") as beside:
+        live = beside.submit(_scan, store, decision.live)
+        other = live if decision.on_live else beside.submit(_scan, store, decision.work)
+        corpus = _read_corpus(session, reading, limit=limit)
+        return corpus, live.result(), other.result()
 
 
 def _scan(store: Store, build: BuildRecord | None) -> RowHashes:
@@ -189,38 +200,36 @@ def _read_corpus(session: Session, reading: Reading, *, limit: int | None) -> Co
 
 
 def _set_aside(
-    corpus: CorpusFacts, registered: Sequence[DeadLetter], decision: Decision
+    corpus: CorpusFacts, refused: Sequence[DeadLetter], live_rows: RowHashes
 ) -> tuple[CorpusFacts, list[DeadLetter]]:
-    """Documents that the model or the store refused before, with the same content now, are not
-    tried again on the build that refused them; their last good rows stay."""
-    on_live = decision.work is not None and decision.live is not None and decision.work.id == decision.live.id
+    """Documents that the model or the store refused, with the same content now, are not tried again
+    on the build that refused them; their last good rows stay. A letter about content that the live
+    build holds after all (it was refused by another build) is settled."""
     letters = {
-        row_key(letter.id, 0): letter
-        for letter in registered
+        row_key(letter.id, 0) + bytes.fromhex(letter.content): letter
+        for letter in refused
         if letter.stage != "read" and letter.id is not None and letter.content is not None
     }
-    if not letters or not on_live:
+    if not letters:
         return corpus, []
     rows = corpus.rows
-    known = hash_array(list(letters))
-    at = np.flatnonzero(np.isin(rows.key, known))
-    still = [
-        (int(i), letters[key])
-        for i, key in zip(at, hash_list(rows.key[at]), strict=True)
-        if hash_list(rows.content[i : i + 1])[0].hex() == letters[key].content
-    ]
+    held = _pairs(live_rows)
+    keep = np.ones(len(rows), dtype=bool)
+    still = []
+    for i in np.flatnonzero(np.isin(rows.key, hash_array([pair[:16] for pair in letters]))):
+        pair = hash_list(rows.key[i : i + 1])[0] + hash_list(rows.content[i : i + 1])[0]
+        if pair in letters and pair not in held:
+            keep[i] = False
+            still.append(letters[pair])
     if not still:
         return corpus, []
-    keep = np.ones(len(rows), dtype=bool)
-    keep[[i for i, _ in still]] = False
     protected = np.concatenate([corpus.protected, document_prefixes(rows.key[~keep])])
-    reduced = replace(
-        corpus,
-        rows=RowHashes(rows.key[keep], rows.content[keep], rows.metadata[keep]),
-        positions=corpus.positions[keep],
-        protected=protected,
-    )
-    return reduced, [letter for _, letter in still]
+    reduced = replace(corpus, rows=rows.take(keep), positions=corpus.positions[keep], protected=protected)
+    return reduced, still
+
+
+def _pairs(rows: RowHashes) -> set[bytes]:
+    return {key + content for key, content in zip(hash_list(rows.key), hash_list(rows.content), strict=True)}
 
 
 def _model_for(session: Session, decision: Decision) -> ModelInUse:
@@ -230,7 +239,7 @@ def _model_for(session: Session, decision: Decision) -> ModelInUse:
         return session.model
     if session.model.fingerprint == live.fingerprints.encoder:
         return session.model
-    return model_of_build(live, "", session.loaded.base, session.home)
+    return model_of_build(live, "", session.loaded.base, session.home, weights_needed=False)
 
 
 def _find_vectors(
@@ -277,7 +286,7 @@ def _texts(
 ) -> Iterator[str]:
     """One text for each wanted content hash: from the corpus, or, for rows taken over, from the
     live build. Texts that moved meanwhile are skipped."""
-    written = np.concatenate([work.insert, work.replace])
+    written = work.written
     contents = corpus.rows.content[written]
     first, index = np.unique(contents, return_index=True)
     chosen = written[index[np.isin(first, wanted)]]
@@ -327,14 +336,14 @@ def _probe(
     from embedspec.models.encoder import load_encoder
 
     step = max(1, len(missing) // PROBE_TEXTS)
-    written = np.concatenate([work.insert, work.replace])
+    written = work.written
     chosen = written[np.isin(corpus.rows.content[written], missing[::step])]
     records = reading.records(np.sort(corpus.positions[chosen][:PROBE_TEXTS]))
     texts = [r.text for r in records if not isinstance(r, DeadLetter)]
     if not texts:
         return
     ready = with_weights(model, session.loaded.base, session.home)
-    encoder = load_encoder(ready.resolved, weights=model.weights)
+    encoder = load_encoder(ready.resolved, engine=session.spec.model.engine, weights=model.weights)
     counts, _ = TextTokenizer(model.resolved, model.document_prompt).count(texts)
     encoder.encode(texts[:8], model.document_prompt)
     started = time.perf_counter()

@@ -14,6 +14,8 @@ class Flow:
     seconds at work, not waiting, by stage."""
 
     embedded: int = 0
+    cached: int = 0
+    """Planned texts whose vector came from the cache or another build."""
     tokens: int = 0
     moved: int = 0
     dead: list[DeadLetter] = field(default_factory=list)
@@ -21,6 +23,7 @@ class Flow:
 
     def add(self, part: Flow) -> None:
         self.embedded += part.embedded
+        self.cached += part.cached
         self.tokens += part.tokens
         self.moved += part.moved
         self.dead += part.dead
@@ -36,7 +39,6 @@ class Outcome:
     written: int = 0
     patched: int = 0
     deleted: int = 0
-    cached: int = 0
     index_s: float = 0.0
     write_s: float = 0.0
     notes: list[str] = field(default_factory=list)

@@ -24,35 +24,14 @@ from embedspec.models.batching import token_budget_batches
 from embedspec.models.encoder import Encoder
 from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconciler.channel import Aborted, Channel
+from embedspec.reconciler.limits import Limits
 from embedspec.reconciler.outcome import Flow
 from embedspec.reconciler.writer import Row, RowWriter, Vectors
-from embedspec.types import DeadLetter, Event, HashArray, Matrix, hash_array
+from embedspec.types import Event, HashArray, Matrix, hash_array
 
 WINDOW_TEXTS = 16_384
 WINDOW_BYTES = 64 << 20
 QUEUE_BYTES = 64 << 20
-
-
-@dataclass(slots=True)
-class Limits:
-    """When to stop early. `stop` is set by a signal; the batch in flight is finished."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    budget_tokens: int | None = None
-    deadline: float | None = None
-    """time.monotonic() seconds"""
-    reason: str | None = None
-
-    def reached(self, tokens: int) -> bool:
-        """Whether no further batch, of so many tokens all told, may start."""
-        if self.reason is None:
-            if self.stop.is_set():
-                self.reason = "stopped by a signal"
-            elif self.budget_tokens is not None and tokens > self.budget_tokens:
-                self.reason = f"stopped at the budget of {self.budget_tokens:,} tokens"
-            elif self.deadline is not None and time.monotonic() >= self.deadline:
-                self.reason = "stopped at --max-seconds"
-        return self.reason is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +43,7 @@ class _Batch:
 
 
 @dataclass(slots=True)
-class _Plan:
+class _InFlight:
     """The texts on their way through the model: content hash → rows that wait for the vector."""
 
     waiting: dict[bytes, list[Row]] = field(default_factory=dict)
@@ -76,8 +55,9 @@ class Pipeline:
         self,
         *,
         cache: VectorCache,
+        needed: HashArray,
         base_contents: HashArray,
-        tokenizer: TextTokenizer | None,
+        tokenizer: TextTokenizer,
         load_encoder: Callable[[], Encoder],
         writer: RowWriter,
         limits: Limits,
@@ -85,6 +65,8 @@ class Pipeline:
         on_event: Callable[[Event], None],
     ) -> None:
         self._cache = cache
+        self._needed = needed
+        self._at_hand = np.zeros(len(needed), dtype=bool)
         self._base = base_contents
         self._tokenizer = tokenizer
         self._load_encoder = load_encoder
@@ -94,13 +76,13 @@ class Pipeline:
         self._on_event = on_event
         self._abort = threading.Event()
         self._failures: list[BaseException] = []
-        self._texts = _Plan()
+        self._texts = _InFlight()
         self._batches: Channel[_Batch] = Channel(QUEUE_BYTES, self._abort)
         self._rows: Channel[tuple[list[Row], Vectors]] = Channel(QUEUE_BYTES, self._abort)
         self._unfinished = 2  # the stages that feed the writer
         self.flow = Flow()
 
-    def run(self, rows: Iterable[Row | DeadLetter]) -> Flow:
+    def run(self, rows: Iterable[Row]) -> Flow:
         """Write all rows. Raises whatever a stage raised first; ends early when a limit is reached
         (`limits.reason` says which), with everything that was embedded also written."""
         reader = threading.Thread(target=self._guard, args=(self._read, rows), name="embedspec-read")
@@ -114,6 +96,7 @@ class Pipeline:
             raise self._failures[0]
         self.flow.busy["write"] = self._writer.busy_s
         self.flow.dead += self._writer.dead
+        self.flow.cached = int(self._at_hand.sum())
         return self.flow
 
     def _guard(self, stage: Callable[..., None], *arguments: object) -> None:
@@ -134,24 +117,21 @@ class Pipeline:
             self._rows.close()
 
     # -- reader thread ----------------------------------------------------------------------------
-    def _read(self, rows: Iterable[Row | DeadLetter]) -> None:
+    def _read(self, rows: Iterable[Row]) -> None:
         busy = {"read": 0.0, "tokenize": 0.0}
         for window in self._windows(rows, busy):
-            if self._limits.reached(self.flow.tokens):
+            if self._limits.reached():
                 break
             self._dispatch(window, busy)
         self.flow.busy.update(busy)
         self._batches.close()
         self._feeder_done()
 
-    def _windows(self, rows: Iterable[Row | DeadLetter], busy: dict[str, float]) -> Iterator[list[Row]]:
+    def _windows(self, rows: Iterable[Row], busy: dict[str, float]) -> Iterator[list[Row]]:
         window: list[Row] = []
         size = 0
         started = time.perf_counter()
         for row in rows:
-            if isinstance(row, DeadLetter):
-                self.flow.dead.append(row)
-                continue
             window.append(row)
             size += len(row.text)
             if len(window) >= WINDOW_TEXTS or size >= WINDOW_BYTES:
@@ -194,7 +174,14 @@ class Pipeline:
         started = time.perf_counter()
         self._send_batches(new, busy, started)
 
+    def _count_at_hand(self, rows: Sequence[Row]) -> None:
+        contents = hash_array([row.content for row in rows])
+        if len(contents) and len(self._needed):
+            at = np.minimum(np.searchsorted(self._needed, contents), len(self._needed) - 1)
+            self._at_hand[at[self._needed[at] == contents]] = True
+
     def _send_at_hand(self, cached: list[Row], based: list[Row]) -> list[Row]:
+        """Returns the rows whose vector was not there after all."""
         lost: list[Row] = []
         step = self._writer.batch_rows
         for at in range(0, len(cached), step):
@@ -205,16 +192,17 @@ class Pipeline:
                 rows = [row for row, there in zip(rows, found, strict=True) if there]
                 matrix = matrix[found]
             if rows:
+                self._count_at_hand(rows)
                 self._rows.put((rows, matrix), matrix.nbytes + sum(len(r.text) for r in rows))
         for at in range(0, len(based), step):
             rows = based[at : at + step]
+            self._count_at_hand(rows)
             self._rows.put((rows, None), sum(len(r.text) for r in rows))
         return lost
 
     def _send_batches(self, new: Sequence[Row], busy: dict[str, float], started: float) -> None:
         if not new:
             return
-        assert self._tokenizer is not None  # the plan counted texts to embed, or rows moved
         tokenized = self._tokenizer.encode([row.text for row in new])
         lengths = np.array([len(ids) for ids in tokenized.ids], dtype=np.int64)
         batches = [
@@ -224,11 +212,17 @@ class Pipeline:
                 int(lengths[indices].sum()),
                 sum(len(new[i].text) for i in indices),
             )
-            for indices in token_budget_batches(lengths, self._load_encoder().budget_tokens)
+            for indices in token_budget_batches(lengths, self._batch_budget())
         ]
         busy["tokenize"] += time.perf_counter() - started
         for batch in batches:
             self._batches.put(batch, batch.tokens * 4 + batch.characters)
+
+    def _batch_budget(self) -> int:
+        """Tokens of a batch: what the engine likes, but no more than the run may spend at all."""
+        liked = self._load_encoder().budget_tokens
+        allowed = self._limits.budget_tokens
+        return liked if allowed is None else max(1, min(liked, allowed))
 
     # -- calling thread ---------------------------------------------------------------------------
     def _embed(self) -> None:
@@ -249,13 +243,12 @@ class Pipeline:
         self._feeder_done()
 
     def _until_limit(self, first: _Batch) -> Iterator[tuple[_Batch, list[npt.NDArray[np.int32]]]]:
-        started = 0
         batch: _Batch | None = first
         source = iter(self._batches)
         while batch is not None:
-            if self._limits.reached(started + batch.tokens):
+            if self._limits.reached(batch.tokens):
                 return
-            started += batch.tokens
+            self._limits.spent += batch.tokens
             yield batch, batch.ids
             batch = next(source, None)
 

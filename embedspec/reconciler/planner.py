@@ -25,9 +25,17 @@ from embedspec.reconciler.diff import (
     count_documents,
 )
 from embedspec.results import Chunks, Documents, Estimate, Plan, PolicyVerdict
+from embedspec.spec.model import Source
 from embedspec.stores.protocol import StoreEstimate
 from embedspec.stores.records import IndexRecord
-from embedspec.types import ChangeClass, DeadLetter, FieldType, HashArray, RowHashes
+from embedspec.types import (
+    ChangeClass,
+    DeadLetter,
+    FieldType,
+    HashArray,
+    RowHashes,
+    document_prefixes,
+)
 
 MASS_DELETE_SHARE = 0.20
 
@@ -64,9 +72,14 @@ class Work:
     needed: HashArray
     """Distinct content hashes of everything to be written with a vector, sorted."""
     documents: Documents
+    live_documents: int
+    """Documents of the live build; 0 where nothing is deleted."""
     fields_changed: bool
-    incomplete: bool
-    """The source gave no proof of what is absent."""
+
+    @property
+    def written(self) -> Indices:
+        """Corpus rows to be written with a vector."""
+        return np.concatenate([self.insert, self.replace])
 
     @property
     def touches_rows(self) -> bool:
@@ -104,7 +117,7 @@ def make_work(
     documents = count_documents(corpus.rows, live_rows, against_live)
     documents.empty = corpus.empty
     nothing_to_fill = decision.blocked is not None and decision.live is None
-    if decision.work is not None and decision.live is not None and decision.work.id == decision.live.id:
+    if decision.on_live:
         diff = against_live
         takeover = live_rows.key[:0]
     else:
@@ -128,16 +141,15 @@ def make_work(
         takeover=takeover,
         needed=needed,
         documents=documents,
+        # Only a plan that deletes asks how many there are.
+        live_documents=len(np.unique(document_prefixes(live_rows.key))) if documents.deleted else 0,
         fields_changed=fields_changed,
-        incomplete=not corpus.complete,
     )
 
 
 def _withhold(decision: Decision, corpus: CorpusFacts, *, limited: bool) -> Decision:
     """A build filled from part of a corpus does not replace a live one."""
-    other_build = decision.makes_build or (
-        decision.work is not None and (decision.live is None or decision.work.id != decision.live.id)
-    )
+    other_build = decision.makes_build or (decision.work is not None and not decision.on_live)
     if decision.blocked is not None or not other_build:
         return decision
     if limited:
@@ -196,7 +208,7 @@ def make_plan(
         spec=desired.name,
         class_=ChangeClass.strongest(classes),
         reasons=reasons,
-        warnings=[*desired.warnings, *_warnings(work, corpus, live_rows, record, desired)],
+        warnings=[*desired.warnings, *_warnings(work, corpus, record, desired)],
         policy=policy,
         documents=documents,
         chunks=Chunks(embed=len(coverage.embed), reused=coverage.reused),
@@ -239,29 +251,25 @@ def _content_reasons(work: Work, build_class: ChangeClass) -> list[str]:
     return lines
 
 
-def _warnings(
-    work: Work, corpus: CorpusFacts, live_rows: RowHashes, record: IndexRecord | None, desired: Desired
-) -> list[str]:
+def _warnings(work: Work, corpus: CorpusFacts, record: IndexRecord | None, desired: Desired) -> list[str]:
     lines = list(corpus.notices)
     if not corpus.complete:
         why = "; ".join(corpus.incomplete_because)
         lines.append(f"the source was not read completely ({why}): nothing is deleted")
-    mass = mass_delete(work.documents, len(live_rows), record, desired)
+    mass = mass_delete(work, record, desired)
     if mass:
         lines.append(mass + "; `reconcile` refuses without --allow-mass-delete")
     return lines
 
 
-def mass_delete(
-    documents: Documents, live_documents: int, record: IndexRecord | None, desired: Desired
-) -> str | None:
+def mass_delete(work: Work, record: IndexRecord | None, desired: Desired) -> str | None:
     """The message of a mass delete, or None. It names the last source and actor: two specs of one
     name that take turns look exactly like this."""
-    if not live_documents or documents.deleted <= MASS_DELETE_SHARE * live_documents:
+    deleted, live = work.documents.deleted, work.live_documents
+    if not live or deleted <= MASS_DELETE_SHARE * live:
         return None
-    share = documents.deleted / live_documents
     line = (
-        f"the plan deletes {documents.deleted:,} of {live_documents:,} live documents ({share:.1%}), "
+        f"the plan deletes {deleted:,} of {live:,} live documents ({deleted / live:.1%}), "
         f"more than {MASS_DELETE_SHARE:.0%}"
     )
     if record is not None and record.state.source and record.state.source != desired.source:
@@ -272,5 +280,7 @@ def mass_delete(
 def effective_recipe(desired: Desired, decision: Decision) -> Recipe:
     """Records become rows by the spec, or, while it asks for a refused build, by the live one's."""
     if decision.follow_live and decision.live is not None:
-        return Recipe(decision.live.spec["corpus"]["text"], dict(decision.live.fields))
+        corpus = decision.live.spec["corpus"]
+        source = Source.model_validate(corpus["source"])
+        return Recipe(source, corpus["text"], dict(decision.live.fields))
     return desired.recipe

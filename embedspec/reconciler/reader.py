@@ -23,7 +23,7 @@ from embedspec.reconciler.session import model_of_build
 from embedspec.results import QueryResult, QuerySeconds, SearchHit
 from embedspec.stores.filters import parse_filter, parse_terms
 from embedspec.stores.protocol import Store
-from embedspec.stores.records import BuildRecord, IndexRecord, Pointer
+from embedspec.stores.records import BuildRecord, Pointer
 from embedspec.types import Candidate, Filter, Matrix, Quantization
 
 SCORE_DIGITS = 6
@@ -38,7 +38,6 @@ FilterInput = Sequence[str] | Mapping[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class LiveBuild:
-    record: IndexRecord
     build: BuildRecord
     pointer: Pointer
 
@@ -57,14 +56,14 @@ class Index:
 
     def live(self) -> LiveBuild:
         """One consistent look at the pointer. Raises SpecError if nothing is live."""
-        record = retrying(lambda: self._store.observe(self._name))
+        record = retrying(lambda: self._store.observe_live(self._name))
         build = record.live if record else None
         if record is None or build is None or record.state.pointer is None:
             raise SpecError(
                 f"nothing is live under the name {self._name!r}",
                 fix="run `embedspec reconcile` first",
             )
-        return LiveBuild(record, build, record.state.pointer)
+        return LiveBuild(build, record.state.pointer)
 
     def search(self, text: str, k: int = 10, filter: FilterInput = None) -> QueryResult:
         """The `k` nearest rows. `filter`: `key=value` terms or the JSON form. NUL and halves of
@@ -117,7 +116,9 @@ class Index:
         wanted = live.build.fingerprints.encoder
         if self._encoder is None or self._encoder_of != wanted:
             model = model_of_build(live.build, live.pointer.query_prompt, self._base, self._home)
-            self._encoder, _ = load_checked_encoder(model, live.record, self._base, self._home, quick=True)
+            # The pointer's small read leaves the canaries out.
+            record = retrying(lambda: self._store.observe(self._name))
+            self._encoder, _ = load_checked_encoder(model, record, self._base, self._home, quick=True)
             self._encoder_of = wanted
         return self._encoder
 

@@ -15,7 +15,6 @@ from embedspec.corpus.records import Record, RecordRules
 from embedspec.corpus.reread import read_selected
 from embedspec.corpus.summary import CorpusSummary, summarize
 from embedspec.reconciler.desired import Recipe
-from embedspec.spec.model import Source
 from embedspec.spec.template import parse_template
 from embedspec.types import DeadLetter
 
@@ -28,8 +27,9 @@ class Reading:
     """Name, size and mtime of every file when the reading was set up."""
 
     @staticmethod
-    def of(source: Source, recipe: Recipe, base: Path, max_text_bytes: int | None) -> Reading:
+    def of(recipe: Recipe, base: Path, max_text_bytes: int | None) -> Reading:
         """Raises SourceError if a pattern matches no file."""
+        source = recipe.source
         paths = (source.path,) if isinstance(source.path, str) else tuple(source.path)
         files = JsonlSource(base, paths)
         rules = RecordRules(

@@ -37,6 +37,19 @@ def new_build(
     return state.model_copy(update={"next_build": state.next_build + 1}), build
 
 
+def pointer_for(desired: Desired, build: BuildRecord, now: datetime, reason: str) -> Pointer:
+    """A pointer to `build` with the reader settings that the spec asks for."""
+    return Pointer(
+        build=build.id,
+        model=desired.model,
+        query_prompt=desired.query_prompt,
+        search=dict(desired.search),
+        reader=desired.reader,
+        since=now,
+        reason=reason,
+    )
+
+
 def point_to(
     record: IndexRecord, build: BuildRecord, pointer: Pointer, *, history: tuple[Pointer, ...] | None = None
 ) -> tuple[IndexState, list[BuildRecord]]:
@@ -91,7 +104,7 @@ def roll_back(record: IndexRecord, build_id: str | None) -> tuple[IndexState, li
     )
     pointer = target.model_copy(update={"since": record.now, "reason": f"rollback from {pointer.build}"})
     state, builds = point_to(record, build, pointer, history=history[: steps[-1]])
-    accepted = _without_rejections_of(state, build, pointer.reader)
+    accepted = _without_rejections_of(state, build.fingerprints.build, pointer.reader)
     state = state.model_copy(update={"rejections": (*accepted, rejection)})
     if whole:
         builds = [
@@ -100,16 +113,15 @@ def roll_back(record: IndexRecord, build_id: str | None) -> tuple[IndexState, li
     return state, builds, pointer
 
 
-def accept(state: IndexState, build: BuildRecord, reader: str) -> IndexState:
-    """The state after `promote`: neither the build nor these reader settings are refused any more."""
+def accept(state: IndexState, build: str, reader: str) -> IndexState:
+    """The state after `promote`: neither the build identity (its fingerprint) nor these reader
+    settings are refused any more."""
     return state.model_copy(update={"rejections": _without_rejections_of(state, build, reader)})
 
 
-def _without_rejections_of(state: IndexState, build: BuildRecord, reader: str) -> tuple[Rejection, ...]:
+def _without_rejections_of(state: IndexState, build: str, reader: str) -> tuple[Rejection, ...]:
     return tuple(
-        r
-        for r in state.rejections
-        if r.build != build.fingerprints.build or (r.reader is not None and r.reader != reader)
+        r for r in state.rejections if r.build != build or (r.reader is not None and r.reader != reader)
     )
 
 

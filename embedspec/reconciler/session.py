@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from embedspec.cache.vectors import VectorCache
 from embedspec.catalog.card import read_card
 from embedspec.catalog.policy import judge
 from embedspec.errors import EmbedspecError, ModelError, PolicyError
@@ -50,6 +51,7 @@ class Session:
         self.home = Home(home_of(loaded))
         self._upgrade = upgrade
         self._locked = locked
+        self._caches: dict[str, VectorCache] = {}
 
     @cached_property
     def adapter(self) -> Adapter:
@@ -161,6 +163,18 @@ class Session:
             yield store
         finally:
             store.close()
+            for cache in self._caches.values():
+                cache.close()
+            self._caches.clear()
+
+    def open_cache(self, encoder: str, dimension: int) -> VectorCache:
+        """The vector cache of an encoder, brought up to date; closed with the store."""
+        cache = self._caches.get(encoder)
+        if cache is None:
+            cache = self._caches[encoder] = VectorCache.open(self.home.cache, encoder, dimension)
+        else:
+            cache.refresh()
+        return cache
 
 
 def model_in_use(resolved: ResolvedModel, document: str, query: str, weights: str) -> ModelInUse:
@@ -177,11 +191,17 @@ def model_in_use(resolved: ResolvedModel, document: str, query: str, weights: st
     return ModelInUse(resolved, document, weights, facts)
 
 
-def model_of_build(build: BuildRecord, query_prompt: str, base: Path, home: Home) -> ModelInUse:
+def model_of_build(
+    build: BuildRecord, query_prompt: str, base: Path, home: Home, *, weights_needed: bool = True
+) -> ModelInUse:
     """The very model that a build was made with. Raises ModelError if it is not to be had any more."""
     home.prepare()
     resolved = resolve_model(
-        build.model.use, build.model.revision, base=base, weights_needed=True, hash_cache=home.cache
+        build.model.use,
+        build.model.revision,
+        base=base,
+        weights_needed=weights_needed,
+        hash_cache=home.cache,
     )
     encoder = build.identity["encoder"]
     model = model_in_use(resolved, encoder["document_prompt"], query_prompt, weights_of(build))

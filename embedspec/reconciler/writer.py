@@ -111,7 +111,13 @@ class RowWriter:
             return
         rows, full = self._full_rows, np.concatenate(self._full)
         self._full_rows, self._full = [], []
-        reduced = reduce_vectors(full, self._build.dimension, self._normalized, self._build.quantization)
+        self._accept(rows, self._reduce(full))
+
+    def _reduce(self, full: Matrix) -> npt.NDArray[np.floating[Any]]:
+        return reduce_vectors(full, self._build.dimension, self._normalized, self._build.quantization)
+
+    def _accept(self, rows: list[Row], reduced: npt.NDArray[np.floating[Any]]) -> None:
+        """Take rows with vectors as they will be stored; those that no store may get are dead."""
         bad = dict(invalid_rows(reduced, self._build.metric))
         if bad:
             self.dead += [_letter(rows[i], reason, "embed") for i, reason in bad.items()]
@@ -121,31 +127,22 @@ class RowWriter:
         self._vectors.append(reduced)
 
     def _add_from_bases(self, rows: list[Row]) -> None:
-        missing = {row.content for row in rows}
-        found: dict[bytes, Matrix] = {}
+        wanted = {row.content for row in rows}
         for base in self._bases:
-            if not missing:
+            if not wanted:
                 break
-            wanted = hash_array(sorted(missing))
-            got = retrying(lambda b=base, w=wanted: list(self._store.vectors(b.build, w)))  # type: ignore[misc]
-            for content, vector in got:
-                found[content] = (
-                    vector.astype(self._dtype)
-                    if base.exact
-                    else reduce_vectors(
-                        vector, self._build.dimension, self._normalized, self._build.quantization
-                    )
-                )
-            missing -= found.keys()
-        here = [row for row in rows if row.content in found]
-        self.not_found += [row for row in rows if row.content not in found]
-        if here:
-            self._rows += here
-            self._vectors.append(np.concatenate([found[row.content] for row in here]))
-
-    @property
-    def _dtype(self) -> npt.DTypeLike:
-        return np.dtype(self._build.quantization.value)
+            ask = hash_array(sorted(wanted))
+            got = retrying(lambda b=base, w=ask: dict(self._store.vectors(b.build, w)))  # type: ignore[misc]
+            here = [row for row in rows if row.content in got]
+            if not here:
+                continue
+            found = np.concatenate([got[row.content] for row in here])
+            self._accept(
+                here, found.astype(self._build.quantization.value) if base.exact else self._reduce(found)
+            )
+            wanted -= got.keys()
+            rows = [row for row in rows if row.content not in got]
+        self.not_found += rows
 
     def _write_out(self) -> None:
         self._reduce_full()
@@ -178,8 +175,14 @@ class RowWriter:
         try:
             retrying(lambda: self._store.upsert(self._lease, self._build, batch, fresh=fresh))
         except RowRefused as error:
-            if len(rows) == 1:
-                self.dead.append(_letter(rows[0], f"refused by the store: {error.what}", "write"))
+            named = error.rows or ({0: error.what} if len(rows) == 1 else {})
+            if named:
+                self.dead += [
+                    _letter(rows[i], f"refused by the store: {why}", "write") for i, why in named.items()
+                ]
+                others = [i for i in range(len(rows)) if i not in named]
+                if others:
+                    self._upsert([rows[i] for i in others], matrix[others], fresh)
                 return
             half = len(rows) // 2
             self._upsert(rows[:half], matrix[:half], fresh)

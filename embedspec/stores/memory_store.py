@@ -77,6 +77,12 @@ class MemoryStore:
                 now=now,
             )
 
+    def observe_live(self, name: str) -> IndexRecord | None:
+        record = self.observe(name)
+        live = record.live if record else None
+        builds = (live.model_copy(update={"canary": None}),) if live else ()
+        return record.model_copy(update={"builds": builds}) if record else None
+
     # -- lease ------------------------------------------------------------------------------------
 
     def acquire(self, name: str, holder: LeaseInfo, ttl_s: float) -> Lease:

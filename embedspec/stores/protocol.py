@@ -146,12 +146,18 @@ class Adapter(Protocol):
 class Store(Protocol):
     """An open connection to one target. Safe for one writer thread, plus `renew` from another."""
 
-    def identity(self) -> str:
-        """What the server says of itself (system identifier and database), never the URL."""
+    def identity(self) -> str | None:
+        """What the server says of itself (system identifier and database), never the URL. None: the
+        store was opened for reading where nothing is yet."""
         ...
 
     def observe(self, name: str) -> IndexRecord | None:
         """One consistent read of the registry. None: nothing of that name, or no registry yet."""
+        ...
+
+    def observe_live(self, name: str) -> IndexRecord | None:
+        """What a reader needs, in one small read: as `observe`, but of the builds only the live one,
+        and that without its canary vectors. None as for `observe`."""
         ...
 
     # -- lease ------------------------------------------------------------------------------------

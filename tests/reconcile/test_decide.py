@@ -9,6 +9,7 @@ import pytest
 from embedspec.reconciler.decide import decide
 from embedspec.reconciler.desired import Desired, Recipe
 from embedspec.spec.identity import fingerprint
+from embedspec.spec.model import Source
 from embedspec.stores.records import (
     BuildRecord,
     Fingerprints,
@@ -79,7 +80,7 @@ def want(**changes: object) -> Desired:
             c["index"],
             1,  # type: ignore[arg-type]
         ),
-        recipe=Recipe(str(c["template"]), {}),
+        recipe=Recipe(Source(type="jsonl", path=("c.jsonl",)), str(c["template"]), {}),
         query_prompt=str(c["query_prompt"]),
         search=search,
         reader=fingerprint([c["query_prompt"], search]),

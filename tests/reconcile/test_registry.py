@@ -82,7 +82,7 @@ def test_rollback_twice_and_to_a_named_build(three: IndexRecord) -> None:
 def test_rollback_to_a_build_that_was_rejected_before_accepts_it(three: IndexRecord) -> None:
     back = merged(three, *roll_back(three, None)[:2])
     again = switched(back, C, "c")
-    again = again.model_copy(update={"state": accept(again.state, again.live, C.reader)})  # type: ignore[arg-type]
+    again = again.model_copy(update={"state": accept(again.state, C.fingerprints.build, C.reader)})
     assert decide(C, again).blocked is None
     home = merged(again, *roll_back(again, None)[:2])
     assert live_ids(home) == ["b"]

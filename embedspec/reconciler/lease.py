@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from embedspec.errors import LeaseHeld, LeaseLost, StoreError
+from embedspec.errors import LeaseHeld, LeaseLost, Stopped, StoreError
 from embedspec.reconciler.retry import retrying
 from embedspec.stores.lease import this_process
 from embedspec.stores.protocol import Lease, Store
@@ -24,10 +24,14 @@ POLL_S = 0.5
 class HeldLease:
     """A context manager: inside it `lease` is ours unless `lost` is set."""
 
-    def __init__(self, store: Store, name: str, *, timeout_s: float = 0.0) -> None:
+    def __init__(
+        self, store: Store, name: str, *, timeout_s: float = 0.0, stop: threading.Event | None = None
+    ) -> None:
+        """`stop`: when set, waiting ends with Stopped."""
         self._store = store
         self._name = name
         self._timeout_s = timeout_s
+        self._stop = stop or threading.Event()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self.lost = threading.Event()
@@ -40,11 +44,16 @@ class HeldLease:
             try:
                 self.lease = retrying(lambda: self._store.acquire(self._name, holder, TTL_S))
                 break
-            except LeaseHeld:
+            except LeaseHeld as held:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise
-                time.sleep(min(POLL_S, left))
+                if self._stop.wait(min(POLL_S, left)):
+                    raise Stopped(
+                        f"stopped while waiting for another run: {held.what}",
+                        where=held.where,
+                        fix="run the same command again",
+                    ) from None
         self._thread = threading.Thread(target=self._renew, name="embedspec-lease", daemon=True)
         self._thread.start()
         return self

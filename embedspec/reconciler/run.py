@@ -89,7 +89,7 @@ def reconcile(
             return untouched(seen)
         if declined(seen):
             return _not_approved(report, seen)
-        with HeldLease(store, session.spec.name, timeout_s=options.lock_timeout_s) as held:
+        with HeldLease(store, session.spec.name, timeout_s=options.lock_timeout_s, stop=options.stop) as held:
             if _moved(seen.record, retrying(lambda: store.observe(session.spec.name))):
                 approved, seen = seen.plan, look(store)
                 if not _anything_to_do(seen):

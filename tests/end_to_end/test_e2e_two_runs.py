@@ -38,6 +38,12 @@ def test_the_second_run_is_refused_or_waits(project: Project) -> None:
     lock = project.run("status")["lock"]
     assert (lock["pid"], lock["dead"]) == (first.process.pid, False)
     assert not waiting.over
+    impatient = project.start("reconcile", "--lock-timeout", "600")
+    assert impatient.wait_for(lambda: "read: done" in impatient.stderr), impatient.stderr
+    impatient.process.terminate()
+    stopped = impatient.end()
+    assert stopped.code == 7, stopped.err
+    assert "waiting for another run" in stopped.json["error"]["what"]
     first.process.send_signal(signal.SIGCONT)
 
     worked = first.end()

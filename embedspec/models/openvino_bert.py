@@ -41,7 +41,8 @@ def build_graph(resolved: ResolvedModel) -> Any:
     )
 
     def constant(value: Any, dtype: Any = np.float32) -> Any:
-        return op.constant(np.asarray(value, dtype=dtype, order="C"))
+        # The constant keeps the array alive instead of a copy of it.
+        return op.constant(np.asarray(value, dtype=dtype, order="C"), shared_memory=True)
 
     def dense(x: Any, name: str) -> Any:
         product = op.matmul(x, constant(weights.tensor(f"{name}.weight")), False, True)

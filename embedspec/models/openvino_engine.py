@@ -105,9 +105,9 @@ class OpenVinoEncoder:
             while running:
                 yield self._finish(running)
         finally:
-            # The caller stopped early, or a batch failed: leave no request at work.
+            # The caller stopped early, or a batch failed: leave no request at work. They are not
+            # cancelled, which leaves a graph behind that fails on its next batch.
             for started in running:
-                started.request.cancel()
                 _wait_quietly(started.request)
 
     def _start(self, tag: Tag, rows: Sequence[Ids], running: Iterable[_Started[Any]] = ()) -> _Started[Tag]:

@@ -214,7 +214,7 @@ def read_tensors(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[np.f
             if not 0 <= first <= last or last - first != math.prod(entry["shape"]) * dtype.itemsize:
                 raise ModelError(f"tensor {name!r} has offsets that do not fit its shape", where=str(path))
             file.seek(start + first)
-            values: npt.NDArray[Any] = np.frombuffer(file.read(last - first), dtype=dtype)
+            values: npt.NDArray[Any] = np.fromfile(file, dtype, (last - first) // dtype.itemsize)
             if entry["dtype"] == "BF16":  # the upper half of a float32
                 values = (values.astype(np.uint32) << 16).view(np.float32)
             result[name] = values.astype(np.float32, copy=False).reshape(entry["shape"])

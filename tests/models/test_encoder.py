@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -83,10 +84,11 @@ def test_an_encoder_can_be_used_again_after_the_caller_stopped(tiny_encoder: Enc
 
     with pytest.raises(KeyError, match="reader failed"):
         list(tiny_encoder.embed(failing()))
-    ids = tokenizer.encode(MIXED[:8]).ids
-    for _ in range(20):  # wherever in a batch that falls
-        stream = tiny_encoder.embed((i, ids) for i in range(10))
+    short, long = (tokenizer.encode([text] * 30).ids for text in ("a word", "many words " * 20))
+    for turn in range(200):
+        stream = tiny_encoder.embed((i, short if turn % 2 else long) for i in range(10))
         assert next(stream)[0] == 0
+        time.sleep(turn * 1e-5)  # so that it ends anywhere in a batch
         stream.close()  # type: ignore[attr-defined]
     np.testing.assert_allclose(tiny_encoder.encode(MIXED[:4]), expected, atol=1e-5)
 

@@ -24,8 +24,8 @@ from measure import Cost, Report, alternate, begin, ratio
 
 from embedspec import sdk
 from embedspec.cache.vectors import VectorCache
-from embedspec.reconciler.reading import Reading
 from embedspec.results import ReconcileResult
+from embedspec.types import digest, hash_array
 
 BOUND = 1.5
 CHANGED_BOUND = 1.1
@@ -48,16 +48,14 @@ def measure(place: Ground, report: Report, count: int, rounds: int) -> None:
     records = corpora.records(count)
     project = place.project("no-change")
     corpus = project / "corpus.jsonl"
-    corpora.write(records, corpus)
-    fill(project)
+    fill(project, records)
     result = reconcile(project)
     assert result.empty
     assert result.documents.unchanged == count
     report.say(f"  {count:,} records, {corpus.stat().st_size >> 20} MB: {corpora.source()}")
     clock = place.clock
     start = place.project("start-up")
-    corpora.write(records[:1], start / "corpus.jsonl")
-    fill(start)
+    fill(start, records[:1])
     sides = {
         "read + hash": lambda _: clock.time(lambda: read_and_hash(corpus), times=TIMES),
         "start-up": lambda _: clock.time(lambda: reconcile(start), times=TIMES),
@@ -111,12 +109,11 @@ def expect(result: ReconcileResult, embedded: int) -> None:
     assert (result.embedded, result.written, result.deleted) == (embedded, embedded, 0)
 
 
-def fill(project: Path) -> None:
-    """A first run whose vectors are in the cache already."""
+def fill(project: Path, records: list[corpora.Record]) -> None:
+    """Write the corpus, and run for the first time with all vectors in the cache already."""
+    corpora.write(records, project / "corpus.jsonl")
     ours = session(project)
-    recipe = ours.desired.recipe
-    reading = Reading.of(ours.spec.corpus.source, recipe, ours.loaded.base, None)
-    needed = np.unique(reading.summarize(None).rows.content)
+    needed = np.unique(hash_array([digest(text.encode()) for text in texts(records)]))
     dimension = ours.model.facts.native_dimension
     drawn = np.random.default_rng(0).standard_normal((len(needed), dimension), dtype=np.float32)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)

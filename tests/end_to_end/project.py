@@ -17,14 +17,34 @@ from typing import Any
 import numpy as np
 import psycopg
 import yaml
-from cli.cli_process import COMMAND, PATIENCE_S, Ended, environment
 from psycopg import sql
 
 from embedspec.types import Matrix
 from embedspec_pgvector.embedded import EmbeddedServer
 
 HERE = Path(__file__).resolve().parent
+COMMAND = Path(sys.executable).parent / "embedspec"
+PATIENCE_S = 120.0
 Record = Mapping[str, Any]
+
+
+def environment() -> dict[str, str]:
+    """This process's, without what would steer the command."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("EMBEDSPEC_", "PYTHON"))}
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Standard output, which is exactly one JSON object."""
+        value = json.loads(self.out)
+        assert isinstance(value, dict)
+        return value
 
 
 @dataclass(frozen=True)

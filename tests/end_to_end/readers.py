@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from cli.cli_process import environment
-
-from .project import HERE, Project, wait_for
+from .project import HERE, Project, environment, wait_for
 
 
 class Reader:

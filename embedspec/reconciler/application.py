@@ -14,7 +14,6 @@ import numpy as np
 
 from embedspec.errors import LeaseLost, StoreError
 from embedspec.models.encoder import Encoder
-from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconciler.canary import find_canary, load_checked_encoder
 from embedspec.reconciler.diff import Indices, compare
 from embedspec.reconciler.lease import HeldLease
@@ -158,12 +157,11 @@ class Application:
             on_event=self._on_event,
             expected_rows=len(at) + len(work.takeover),
         )
-        tokenizer = TextTokenizer(seen.model.resolved, seen.model.document_prompt)
         pipeline = Pipeline(
             cache=seen.cache,
             needed=work.needed,
             base_contents=seen.base_contents,
-            tokenizer=tokenizer,
+            tokens=seen.tokens,
             load_encoder=lambda: self._load(seen),
             writer=writer,
             limits=self._limits,

@@ -6,7 +6,6 @@ cache files, and no model is loaded (`probe` apart).
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from embedspec.reconciler.reading import Reading
 from embedspec.reconciler.retry import retrying
 from embedspec.reconciler.session import ModelInUse, Session, model_of_build, with_weights
 from embedspec.reconciler.speed import estimate_seconds, remember_speed
+from embedspec.reconciler.tokens import Tokens
 from embedspec.reconciler.writer import Base
 from embedspec.results import Plan
 from embedspec.spec.identity import spec_fingerprint
@@ -68,6 +68,7 @@ class Observation:
     corpus: CorpusFacts
     live_rows: RowHashes
     coverage: Coverage
+    tokens: Tokens
     bases: list[Base]
     base_contents: HashArray
     cache: VectorCache
@@ -86,10 +87,12 @@ def observe(
     limit: int | None = None,
     probe: bool = False,
     refused: Sequence[DeadLetter] = (),
+    keep_tokens: bool = False,
     on_event: Listener,
 ) -> Observation:
     """`refused`: documents that this very run could not embed or write; with the same content they
-    are not tried again, and keep their last good rows."""
+    are not tried again, and keep their last good rows. `keep_tokens`: what is counted will also be
+    embedded."""
     desired = session.desired
     record = retrying(lambda: store.observe(desired.name))
     decision = decide(desired, record)
@@ -107,7 +110,8 @@ def observe(
     model = _model_for(session, decision)
     cache = session.open_cache(model.fingerprint, model.facts.native_dimension)
     bases, base_contents, missing = _find_vectors(store, record, work, live_rows, model, desired, cache)
-    coverage = _count_tokens(store, reading, corpus, work, missing, model)
+    tokens = Tokens(model, keep=keep_tokens)
+    coverage = _count_tokens(store, reading, corpus, work, missing, tokens)
     if probe and len(missing):
         _probe(session, reading, corpus, work, missing, model)
     plan = make_plan(
@@ -142,6 +146,7 @@ def observe(
         corpus=corpus,
         live_rows=live_rows,
         coverage=coverage,
+        tokens=tokens,
         bases=bases,
         base_contents=base_contents,
         cache=cache,
@@ -283,45 +288,38 @@ def _reusable(record: IndexRecord | None, live: BuildRecord | None) -> list[Buil
 
 def _texts(
     store: Store, reading: Reading, corpus: CorpusFacts, work: Work, wanted: HashArray
-) -> Iterator[str]:
-    """One text for each wanted content hash: from the corpus, or, for rows taken over, from the
-    live build. Texts that moved meanwhile are skipped."""
+) -> Iterator[tuple[bytes, str]]:
+    """Content hash and text for each wanted hash: from the corpus, or, for rows taken over, from the
+    live build. Texts that moved meanwhile come as they are now."""
     written = work.written
     contents = corpus.rows.content[written]
     first, index = np.unique(contents, return_index=True)
     chosen = written[index[np.isin(first, wanted)]]
     for record in reading.records(np.sort(corpus.positions[chosen])):
         if not isinstance(record, DeadLetter):
-            yield record.text
+            yield record.content, record.text
     if len(work.takeover) and work.decision.live is not None:
         from_corpus = corpus.rows.content[chosen]
         left = set(hash_list(np.setdiff1d(wanted, from_corpus)))
         for row in store.rows(work.decision.live, work.takeover):
             if row.content in left:
                 left.discard(row.content)
-                yield row.text
+                yield row.content, row.text
 
 
 def _count_tokens(
-    store: Store, reading: Reading, corpus: CorpusFacts, work: Work, missing: HashArray, model: ModelInUse
+    store: Store, reading: Reading, corpus: CorpusFacts, work: Work, missing: HashArray, tokens: Tokens
 ) -> Coverage:
     reused = len(work.needed) - len(missing)
     if not len(missing):
         return Coverage(missing, reused, 0, 0, sampled=False)
     sampled = len(missing) > EXACT_TOKEN_TEXTS
     wanted = missing[:: len(missing) // SAMPLE_TEXTS] if sampled else missing
-    tokenizer = TextTokenizer(model.resolved, model.document_prompt)
-    tokens = truncated = texts = 0
-    source_texts = _texts(store, reading, corpus, work, wanted)
-    while chunk := list(itertools.islice(source_texts, 4096)):
-        counts, cut = tokenizer.count(chunk)
-        tokens += int(counts.sum())
-        truncated += int(cut.sum())
-        texts += len(chunk)
+    count, truncated, texts = tokens.count(_texts(store, reading, corpus, work, wanted))
     if sampled and texts:
         scale = len(missing) / texts
-        tokens, truncated = round(tokens * scale), round(truncated * scale)
-    return Coverage(missing, reused, tokens, truncated, sampled)
+        count, truncated = round(count * scale), round(truncated * scale)
+    return Coverage(missing, reused, count, truncated, sampled)
 
 
 def _probe(

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from embedspec.cache.vectors import VectorCache
 from embedspec.models.batching import token_budget_batches
 from embedspec.models.encoder import Encoder
-from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconciler.channel import Aborted, Channel
 from embedspec.reconciler.limits import Limits
 from embedspec.reconciler.outcome import Flow
+from embedspec.reconciler.tokens import Tokens
 from embedspec.reconciler.writer import Row, RowWriter, Vectors
 from embedspec.types import Event, HashArray, Matrix, hash_array
 
@@ -57,7 +57,7 @@ class Pipeline:
         cache: VectorCache,
         needed: HashArray,
         base_contents: HashArray,
-        tokenizer: TextTokenizer,
+        tokens: Tokens,
         load_encoder: Callable[[], Encoder],
         writer: RowWriter,
         limits: Limits,
@@ -68,7 +68,7 @@ class Pipeline:
         self._needed = needed
         self._at_hand = np.zeros(len(needed), dtype=bool)
         self._base = base_contents
-        self._tokenizer = tokenizer
+        self._tokens = tokens
         self._load_encoder = load_encoder
         self._writer = writer
         self._limits = limits
@@ -79,6 +79,8 @@ class Pipeline:
         self._texts = _InFlight()
         self._batches: Channel[_Batch] = Channel(QUEUE_BYTES, self._abort)
         self._rows: Channel[tuple[list[Row], Vectors]] = Channel(QUEUE_BYTES, self._abort)
+        self._read_s = 0.0
+        self._embed_s = 0.0
         self._unfinished = 2  # the stages that feed the writer
         self.flow = Flow()
 
@@ -94,7 +96,12 @@ class Pipeline:
         writer.join()
         if self._failures:
             raise self._failures[0]
-        self.flow.busy["write"] = self._writer.busy_s
+        self.flow.busy = {
+            "read": self._read_s,
+            "tokenize": self._tokens.spent_s,
+            "embed": self._embed_s,
+            "write": self._writer.busy_s,
+        }
         self.flow.dead += self._writer.dead
         self.flow.cached = int(self._at_hand.sum())
         return self.flow
@@ -118,16 +125,14 @@ class Pipeline:
 
     # -- reader thread ----------------------------------------------------------------------------
     def _read(self, rows: Iterable[Row]) -> None:
-        busy = {"read": 0.0, "tokenize": 0.0}
-        for window in self._windows(rows, busy):
+        for window in self._windows(rows):
             if self._limits.reached():
                 break
-            self._dispatch(window, busy)
-        self.flow.busy.update(busy)
+            self._dispatch(window)
         self._batches.close()
         self._feeder_done()
 
-    def _windows(self, rows: Iterable[Row], busy: dict[str, float]) -> Iterator[list[Row]]:
+    def _windows(self, rows: Iterable[Row]) -> Iterator[list[Row]]:
         window: list[Row] = []
         size = 0
         started = time.perf_counter()
@@ -135,15 +140,15 @@ class Pipeline:
             window.append(row)
             size += len(row.text)
             if len(window) >= WINDOW_TEXTS or size >= WINDOW_BYTES:
-                busy["read"] += time.perf_counter() - started
+                self._read_s += time.perf_counter() - started
                 yield window
                 window, size = [], 0
                 started = time.perf_counter()
-        busy["read"] += time.perf_counter() - started
+        self._read_s += time.perf_counter() - started
         if window:
             yield window
 
-    def _dispatch(self, window: list[Row], busy: dict[str, float]) -> None:
+    def _dispatch(self, window: list[Row]) -> None:
         contents = hash_array([row.content for row in window])
         cached: list[Row] = []
         based: list[Row] = []
@@ -171,8 +176,7 @@ class Pipeline:
                     if not rows:
                         new.append(row)
                     rows.append(row)
-        started = time.perf_counter()
-        self._send_batches(new, busy, started)
+        self._send_batches(new)
 
     def _count_at_hand(self, rows: Sequence[Row]) -> None:
         contents = hash_array([row.content for row in rows])
@@ -200,22 +204,18 @@ class Pipeline:
             self._rows.put((rows, None), sum(len(r.text) for r in rows))
         return lost
 
-    def _send_batches(self, new: Sequence[Row], busy: dict[str, float], started: float) -> None:
+    def _send_batches(self, new: Sequence[Row]) -> None:
         if not new:
             return
-        tokenized = self._tokenizer.encode([row.text for row in new])
-        lengths = np.array([len(ids) for ids in tokenized.ids], dtype=np.int64)
-        batches = [
-            _Batch(
+        ids = self._tokens.take([row.content for row in new], [row.text for row in new])
+        lengths = np.array([len(found) for found in ids], dtype=np.int64)
+        for indices in token_budget_batches(lengths, self._batch_budget()):
+            batch = _Batch(
                 [new[i].content for i in indices],
-                [tokenized.ids[i] for i in indices],
+                [ids[i] for i in indices],
                 int(lengths[indices].sum()),
                 sum(len(new[i].text) for i in indices),
             )
-            for indices in token_budget_batches(lengths, self._batch_budget())
-        ]
-        busy["tokenize"] += time.perf_counter() - started
-        for batch in batches:
             self._batches.put(batch, batch.tokens * 4 + batch.characters)
 
     def _batch_budget(self) -> int:
@@ -226,16 +226,15 @@ class Pipeline:
 
     # -- calling thread ---------------------------------------------------------------------------
     def _embed(self) -> None:
-        started_after: float | None = None
         first = next(iter(self._batches), None)
         if first is not None:
             encoder = self._load_encoder()
-            started_after = time.perf_counter()
+            started = time.perf_counter()
             waited = self._batches.waited_s
             for batch, matrix in encoder.embed(self._until_limit(first)):
                 self._embedded(batch, matrix)
             idle = self._batches.waited_s - waited
-            self.flow.busy["embed"] = time.perf_counter() - started_after - idle
+            self._embed_s = time.perf_counter() - started - idle
         if self._limits.reason is not None:
             # The reader may be waiting to put: let it run dry without embedding anything more.
             for _ in self._batches:

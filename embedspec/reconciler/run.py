@@ -68,7 +68,9 @@ def reconcile(
     def look(
         store: Store, before: Observation | None = None, refused: Sequence[DeadLetter] = ()
     ) -> Observation:
-        seen = observe(session, store, limit=options.limit, refused=refused, on_event=on_event)
+        seen = observe(
+            session, store, limit=options.limit, refused=refused, keep_tokens=True, on_event=on_event
+        )
         if saved is not None and before is None:
             require_unmoved(saved, seen.plan)
         if not options.allow_mass_delete:

@@ -81,12 +81,10 @@ def _against_plan(result: ReconcileResult) -> list[tuple[str, str, str]]:
 
 def _facts(result: ReconcileResult) -> list[tuple[str, RenderableType | str]]:
     spent = result.seconds
-    rows: list[tuple[str, RenderableType | str]] = [
-        (
-            "Time",
-            ", ".join(f"{name} {duration(getattr(spent, name))}" for name in _STAGES if getattr(spent, name)),
-        )
-    ]
+    rows: list[tuple[str, RenderableType | str]] = []
+    stages = [(name, getattr(spent, name)) for name in _STAGES if getattr(spent, name)]
+    if any(name != "read" for name, _ in stages):  # reading alone is no news
+        rows.append(("Time", ", ".join(f"{name} {duration(seconds)}" for name, seconds in stages)))
     if result.busy and spent.total:
         # Stages overlap: which one was always at work is the one to make faster.
         rows.append(

@@ -11,8 +11,9 @@ _SECRET_KEY = re.compile(
     r"(^|[._-])(password|passwd|passphrase|secret|token|api_?key|access_?key|credentials?)(\[\d+\])?$", re.I
 )
 # Greedy up to the last @: a raw password may itself hold @, / and #.
-_URL_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:/?#@]*:)(\S*)(@)")
-_URL_WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s:/?#@]*:(?!\d+[/?])\S+@")
+# A scheme of bounded length: without the bound a long word costs its length squared.
+_URL_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s:/?#@]*:)(\S*)(@)")
+_URL_WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s:/?#@]*:(?!\d+[/?])\S+@")
 _PARAMETER = re.compile(
     r"((?:password|passwd|passphrase|secret|token|api_?key)\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&,;'\"}]+)",
     re.I,

@@ -95,6 +95,15 @@ def test_two_names_that_fall_together_are_refused(tmp_path: Path) -> None:
     refuse_shared_names([one, one])
 
 
+def test_a_very_long_word_takes_no_quadratic_time(tmp_path: Path) -> None:
+    """Looking for passwords in it once took its length squared: many minutes for this one."""
+    write(tmp_path / "a.yaml", yaml_spec() + f"description: {'x' * 2_000_000}\n")
+    assert len(load_specs(tmp_path)[0].spec.description or "") == 2_000_000
+    write(tmp_path / "a.yaml", yaml_spec() + f"describe: {'x' * 2_000_000}\n")
+    with pytest.raises(SpecError, match="describe"):
+        load_specs(tmp_path)
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no spec in this folder"):
         load_specs(tmp_path)

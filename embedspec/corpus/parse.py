@@ -96,7 +96,7 @@ def parse_exactly(line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(text, object_pairs_hook=collect, parse_float=number, parse_constant=constant)
     except json.JSONDecodeError as error:
-        raise LineRefused(f"not JSON: {error.msg} at column {error.colno}") from None
+        raise LineRefused(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from None
     except RecursionError:
         raise LineRefused("not readable: nested too deeply") from None
     except ValueError:

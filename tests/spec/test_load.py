@@ -97,9 +97,9 @@ def test_two_names_that_fall_together_are_refused(tmp_path: Path) -> None:
 
 def test_a_very_long_word_takes_no_quadratic_time(tmp_path: Path) -> None:
     """Looking for passwords in it once took its length squared: many minutes for this one."""
-    write(tmp_path / "a.yaml", yaml_spec() + f"description: {'x' * 2_000_000}\n")
-    assert len(load_specs(tmp_path)[0].spec.description or "") == 2_000_000
-    write(tmp_path / "a.yaml", yaml_spec() + f"describe: {'x' * 2_000_000}\n")
+    write(tmp_path / "a.yaml", yaml_spec() + f"description: {'x' * 1_000_000}\n")
+    assert len(load_specs(tmp_path)[0].spec.description or "") == 1_000_000
+    write(tmp_path / "a.yaml", yaml_spec() + f"describe: {'x' * 1_000_000}\n")
     with pytest.raises(SpecError, match="describe"):
         load_specs(tmp_path)
 

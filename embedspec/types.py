@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -301,4 +301,3 @@ class Event:
     done: int = 0
     total: int | None = None
     unit: str = ""
-    data: dict[str, Any] = field(default_factory=dict)

@@ -101,7 +101,7 @@ def observe(
     on_event(Event("read", "reading the corpus", unit="records"))
     registered = retrying(lambda: store.dead_letters(desired.name)) if record else []
     started = time.perf_counter()
-    corpus, live_rows, work_rows = _read_and_scan(session, store, reading, decision, limit)
+    corpus, live_rows, work_rows = _read_and_scan(session, store, reading, decision, limit, on_event)
     read_s = time.perf_counter() - started
     known = [*refused, *(registered if decision.on_live else ())]
     corpus, standing = _set_aside(corpus, known, live_rows if decision.on_live else RowHashes.empty())
@@ -157,14 +157,19 @@ def observe(
 
 
 def _read_and_scan(
-    session: Session, store: Store, reading: Reading, decision: Decision, limit: int | None
+    session: Session,
+    store: Store,
+    reading: Reading,
+    decision: Decision,
+    limit: int | None,
+    on_event: Listener,
 ) -> tuple[CorpusFacts, RowHashes, RowHashes]:
     """The corpus, and beside it the rows of the live build and of the one to be worked on (the same
     object if that is the live one). The store is used by the scanning thread alone meanwhile."""
     with ThreadPoolExecutor(1, "embedspec-scan") as beside:
         live = beside.submit(_scan, store, decision.live)
         other = live if decision.on_live else beside.submit(_scan, store, decision.work)
-        corpus = _read_corpus(session, reading, limit=limit)
+        corpus = _read_corpus(session, reading, limit, on_event)
         return corpus, live.result(), other.result()
 
 
@@ -174,8 +179,8 @@ def _scan(store: Store, build: BuildRecord | None) -> RowHashes:
     return retrying(lambda: RowHashes.concat(list(store.scan(build))))
 
 
-def _read_corpus(session: Session, reading: Reading, *, limit: int | None) -> CorpusFacts:
-    summary = reading.summarize(limit)
+def _read_corpus(session: Session, reading: Reading, limit: int | None, on_event: Listener) -> CorpusFacts:
+    summary = reading.summarize(limit, lambda records: on_event(Event("read", done=records, unit="records")))
     absent = summary.absent_template_fields
     if absent and summary.records:
         named = ", ".join(repr(f) for f in absent)

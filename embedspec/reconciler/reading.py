@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,8 @@ class Reading:
         )
         return Reading(files, rules, _stamp(files))
 
-    def summarize(self, limit: int | None) -> CorpusSummary:
-        return summarize(self.source, self.rules, limit=limit)
+    def summarize(self, limit: int | None, on_progress: Callable[[int], None]) -> CorpusSummary:
+        return summarize(self.source, self.rules, limit=limit, on_progress=on_progress)
 
     def records(self, positions: npt.NDArray[np.uint64]) -> Iterator[Record | DeadLetter]:
         """The records at these positions (sorted, each once), as they are now."""

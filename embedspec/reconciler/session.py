@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -131,6 +131,9 @@ class Session:
         except EmbedspecError as error:
             error.where = self.loaded.where(error.where or "target")
             raise
+        if not self.adapter.capabilities.locks:
+            alone = "this store cannot hold a lease: that only one run writes at a time is your own duty"
+            target = replace(target, warnings=(*target.warnings, alone))
         return desire(self.spec, self.model.facts, target)
 
     @cached_property

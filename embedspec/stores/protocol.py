@@ -54,10 +54,6 @@ class Capabilities:
     max_metadata_bytes: int | None = None
     max_k: int | None = None
     """Most hits an approximate search can return; above, the core asks for exact search."""
-    patch_in_place: bool = True
-    """Metadata of a row can be changed without touching its vector."""
-    add_field_in_place: bool = True
-    """A filter field can be added to an existing build without reindexing."""
     locks: bool = True
     """The store can hold a lease. If not, the plan says the single writer is the user's duty."""
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from embedspec.errors import SpecError
-from embedspec.spec.env import home_of, resolve_secret
+from embedspec.spec.env import home_of
 from embedspec.spec.load import LoadedSpec, in_memory, load_specs, refuse_shared_names
 from embedspec.spec.model import Spec
 from embedspec.spec.problems import SpecProblems
@@ -350,21 +350,6 @@ def test_a_python_file_that_fails(text: str, line: int | None, what: str, tmp_pa
 
 
 # --- the environment --------------------------------------------------------------------------------------
-
-
-def test_secrets_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOME_URL", "postgresql://me:pw@db/x")
-    assert resolve_secret("env:SOME_URL") == "postgresql://me:pw@db/x"
-    assert resolve_secret("embedded") == "embedded"
-    monkeypatch.setenv("SOME_URL", "")
-    with pytest.raises(SpecError, match="SOME_URL is empty"):
-        resolve_secret("env:SOME_URL")
-    monkeypatch.delenv("SOME_URL")
-    with pytest.raises(SpecError, match="SOME_URL is not set") as caught:
-        resolve_secret("env:SOME_URL", where="a.yaml:7")
-    assert (caught.value.where, caught.value.fix) == ("a.yaml:7", "export SOME_URL=…")
-    with pytest.raises(SpecError, match="names no environment variable"):
-        resolve_secret("env:some url")
 
 
 def test_home_lies_beside_the_spec_or_where_the_environment_says(

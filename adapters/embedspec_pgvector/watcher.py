@@ -252,9 +252,10 @@ def _runs_in(pid: int, data: Path) -> bool:
 
 
 def socket_folder(folder: Path, uid: int | None, usable: bool) -> Path:
-    """`folder`, or a folder of a short name where its socket path would be too long or closed."""
+    """`folder`, or a folder of a short name where its socket path would be too long or closed, or
+    holds a comma, which PostgreSQL takes for the end of a name in a list."""
     name = f"{folder}/.s.PGSQL.{PORT}"
-    if usable and len(os.fsencode(name)) <= SOCKET_PATH_BYTES and uid is None:
+    if usable and "," not in name and len(os.fsencode(name)) <= SOCKET_PATH_BYTES and uid is None:
         return folder
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     roomy = runtime is not None and len(runtime) < 60 and os.access(runtime, os.W_OK) and uid is None

@@ -269,8 +269,9 @@ def test_a_pid_file_that_names_another_process(folder: Path) -> None:
     server.close()
 
 
-def test_a_long_path(tmp_path: Path) -> None:
-    folder = tmp_path / ("long" * 25) / "pg"
+@pytest.mark.parametrize("name", ["long" * 25, "a:b, c 'd'"])
+def test_a_path_that_is_no_place_for_a_socket(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name / "pg"
     server = EmbeddedServer(folder)
     known = server.ensure()
     assert len(known["host"]) < 90

@@ -1,9 +1,10 @@
 """A reader as an application is one: a process that asks the live build over and over.
 
-    python looping_reader.py SPEC QUERIES OUT SEARCHES
+    python looping_reader.py SPEC QUERIES OUT SEARCHES SLOW_S
 
 QUERIES is a JSON list of texts. Every answer, and every error, is a JSON line in OUT. After SEARCHES
-answers the index is opened anew (0: never), as short-lived readers do. SIGTERM ends it.
+answers the index is opened anew (0: never), as short-lived readers do. The model takes SLOW_S longer
+for a query than it would: so long the pointer is old before it is used. SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import embedspec
 from embedspec.errors import SpecError
+from embedspec.models.openvino_engine import OpenVinoEncoder
+from embedspec.types import Matrix
 
 K = 10
 PAUSE_S = 0.01
@@ -29,6 +33,16 @@ _over = False
 def stop(*_: object) -> None:
     global _over
     _over = True
+
+
+def slow_down(slow_s: float) -> None:
+    encode = OpenVinoEncoder.encode
+
+    def slow(self: OpenVinoEncoder, texts: Sequence[str], prompt: str = "") -> Matrix:
+        time.sleep(slow_s)
+        return encode(self, texts, prompt)
+
+    OpenVinoEncoder.encode = slow  # type: ignore[method-assign]
 
 
 def loop(spec: str, queries: list[str], out: Path, searches: int) -> None:
@@ -60,4 +74,5 @@ def loop(spec: str, queries: list[str], out: Path, searches: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
+    slow_down(float(sys.argv[5]))
     loop(sys.argv[1], json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3]), int(sys.argv[4]))

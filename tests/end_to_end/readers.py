@@ -29,12 +29,21 @@ class Reader:
             )
 
     @classmethod
-    def of_sdk(cls, project: Project, queries: list[str], *, searches: int = 0, name: str = "reader") -> Self:
-        """`searches`: open the index anew after so many."""
+    def of_sdk(
+        cls,
+        project: Project,
+        queries: list[str],
+        *,
+        searches: int = 0,
+        slow_s: float = 0.0,
+        name: str = "reader",
+    ) -> Self:
+        """`searches`: open the index anew after so many. `slow_s`: how much slower the model is."""
         out = project.folder / f"{name}.jsonl"
         asked = project.folder / "queries.json"
         asked.write_text(json.dumps(queries))
-        return cls("looping_reader.py", [str(project.spec), str(asked), str(out), str(searches)], out)
+        numbers = [str(searches), str(slow_s)]
+        return cls("looping_reader.py", [str(project.spec), str(asked), str(out), *numbers], out)
 
     @classmethod
     def of_sql(cls, project: Project, dsn: str, name: str, statement: str) -> Self:

@@ -66,7 +66,7 @@ class OpenVinoEncoder:
         self._tokenizers: dict[str, TextTokenizer] = {}
 
     def _compile(self) -> list[Any]:
-        """One infer request for each batch that is computed at a time."""
+        """Infer requests: for each batch that is computed at a time, and one that waits."""
         streams = min(_STREAMS, self._cores)
         compiled = self._core.compile_model(
             build_graph(self.resolved),
@@ -79,7 +79,9 @@ class OpenVinoEncoder:
                 "ENABLE_CPU_PINNING": False,
             },
         )
-        return [compiled.create_infer_request() for _ in range(streams)]
+        # One more than are computed: the next batch waits inside the engine, so that no stream has to
+        # wait until this process gets its turn on a busy machine.
+        return [compiled.create_infer_request() for _ in range(streams + 1)]
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Matrix:
         """(n, dimension) float32, in the order of `texts`."""

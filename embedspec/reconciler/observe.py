@@ -181,6 +181,7 @@ def _scan(store: Store, build: BuildRecord | None) -> RowHashes:
 
 def _read_corpus(session: Session, reading: Reading, limit: int | None, on_event: Listener) -> CorpusFacts:
     summary = reading.summarize(limit, lambda records: on_event(Event("read", done=records, unit="records")))
+    on_event(Event("read", done=summary.records, total=summary.records, unit="records"))
     absent = summary.absent_template_fields
     if absent and summary.records:
         named = ", ".join(repr(f) for f in absent)

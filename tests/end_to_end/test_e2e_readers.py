@@ -200,7 +200,7 @@ def test_readers_of_builds_that_go_away_at_once(project: Project, tiny_models: t
         with (
             Reader.of_sdk(project, QUERIES, name="one") as one,
             Reader.of_sdk(project, QUERIES, name="two", searches=7) as two,
-            Reader.of_sdk(project, QUERIES, name="slow", slow_s=2.0) as slow,
+            Reader.of_sdk(project, QUERIES, name="slow", slow_s=1.2) as slow,
         ):
             one.wait_for_more()
             last = first

@@ -310,6 +310,15 @@ def start(
         time.sleep(0.2)
 
 
+def _place(path: Path) -> tuple[int, int] | None:
+    """Which folder is at this path now: one made anew under the same name is another."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def stop(server: subprocess.Popen[bytes]) -> None:
     """End clients' transactions, write everything out, leave. Harder if that takes too long."""
     for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
@@ -345,6 +354,7 @@ def watch(folder: Path, bin_folder: Path, report: int, watch_lock: int) -> None:
         sockets = socket_folder(folder, uid, usable)
         server = start(folder, data, bin_folder, prefix, sockets)
         write_whole(folder / "socket", str(sockets))
+        data_born, folder_born = _place(data), _place(folder)
     except Exception as error:  # Whatever it is, the waiting client is told.
         os.write(report, (str(error) or repr(error)).encode(errors="replace"))
         return
@@ -358,10 +368,20 @@ def watch(folder: Path, bin_folder: Path, report: int, watch_lock: int) -> None:
         os.write(wake_write, b"c")
 
     threading.Thread(target=wait_for_clients, daemon=True).start()
-    while server.poll() is None and not select.select([wake_read], [], [], 0.5)[0]:
-        pass
-    stop(server)
-    forget_sockets(folder)
+    while server.poll() is None and (_place(data), _place(folder)) == (data_born, folder_born):
+        if select.select([wake_read], [], [], 0.5)[0]:
+            break
+    if _place(data) == data_born:
+        stop(server)
+    else:
+        # Somebody removed the data, and may have made a new server of the same name by now. In an
+        # orderly end PostgreSQL writes its control file and removes its socket by path: the new ones.
+        server.kill()
+        server.wait()
+    if _place(folder) == folder_born:
+        forget_sockets(folder)
+    elif sockets != folder:
+        shutil.rmtree(sockets, ignore_errors=True)
     os.close(watch_lock)
     # clients.lock goes with the process: after watch.lock, see above.
 

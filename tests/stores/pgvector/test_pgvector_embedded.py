@@ -269,6 +269,27 @@ def test_a_pid_file_that_names_another_process(folder: Path) -> None:
     server.close()
 
 
+def test_a_folder_removed_under_its_server_and_made_anew(folder: Path) -> None:
+    """PostgreSQL writes its control file by path when it ends: the old one broke the new one's data."""
+    old = EmbeddedServer(folder)
+    old.ensure()
+    before = pid_of(folder)
+    shutil.rmtree(folder)
+    new = EmbeddedServer(folder)
+    with connect(new) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS n")
+    until(lambda: not Path(f"/proc/{before}").exists(), "the server without a folder is left over")
+    old.close()
+    with connect(new) as connection:
+        assert connection.execute("SELECT n FROM t").fetchone() == (1,)
+    new.close()
+    until(lambda: not processes(folder), "the server is left over")
+    again = EmbeddedServer(folder)
+    with connect(again) as connection:
+        assert connection.execute("SELECT n FROM t").fetchone() == (1,)
+    again.close()
+
+
 @pytest.mark.parametrize("name", ["long" * 25, "a:b, c 'd'"])
 def test_a_path_that_is_no_place_for_a_socket(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name / "pg"

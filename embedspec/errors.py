@@ -44,7 +44,7 @@ class EmbedspecError(Exception):
         return f"{place}{self.what}{cure}"
 
     def as_json(self) -> dict[str, Any]:
-        """The `error` object of CONTRACT section 2: code, what, where, fix."""
+        """The `error` object of `--json` output: code, what, where, fix."""
         return {"code": self.code, "what": self.what, "where": self.where, "fix": self.fix}
 
 

@@ -1,4 +1,4 @@
-"""What the verbs return: pydantic objects whose dump is the `--json` output (CONTRACT section 3).
+"""What the verbs return: pydantic objects whose dump is the `--json` output (docs/json.md).
 
 `dump` is the one way to turn a result into JSON data, so that the SDK and the command line cannot
 drift apart.

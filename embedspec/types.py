@@ -23,7 +23,7 @@ Matrix: TypeAlias = npt.NDArray[np.float32]
 """(n, dimension) float32, C-contiguous."""
 
 MAX_ID_BYTES = 512
-"""Longest document id in UTF-8 bytes; the same for every store (CONTRACT section 4)."""
+"""Longest document id in UTF-8 bytes; the same for every store."""
 
 
 class Metric(enum.StrEnum):

@@ -49,7 +49,10 @@ def parameters(target: Target) -> dict[str, str]:
     try:
         found = conninfo_to_dict(text)
     except (psycopg.Error, UnicodeError):
-        raise StoreError("this is not a valid PostgreSQL URL", where=where, fix=_ENCODE) from None
+        form = "write it as postgresql://user:password@host:5432/database"
+        raise StoreError(
+            "this is not a valid PostgreSQL URL", where=where, fix=f"{form}; {_ENCODE}"
+        ) from None
     return {key: str(value) for key, value in found.items() if value is not None}
 
 
@@ -117,6 +120,7 @@ class Connector:
         found = translate(error, doing="cannot connect", where=self.place, secret=self.secret)
         if "authentication failed" in found.what or "no password supplied" in found.what:
             found.fix = f"check user and password; {_ENCODE}"
+        found.fix = found.fix or "check that the server runs, and that this is its place, database and user"
         return found
 
     def close(self) -> None:

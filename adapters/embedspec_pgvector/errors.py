@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors as pg
+from pydantic import ValidationError
 
 from embedspec.errors import BuildMissing, RowRefused, StoreError
 
@@ -73,9 +74,20 @@ def translate(error: Exception, *, doing: str, where: str, secret: str | None = 
         return KeyTaken(what, where=where)
     if isinstance(error, pg.DataError | pg.ProgramLimitExceeded | UnicodeEncodeError):
         return RowRefused(what, where=where)
+    if isinstance(error, ValidationError):
+        return StoreError(
+            f"{doing}: the registry is not one that this version of embedspec can read ({_fault(error)})",
+            where=where,
+            fix="use the version that wrote it, or another database or schema",
+        )
     if isinstance(error, psycopg.Error):
         return StoreError(what, where=where, fix=_fix(error), transient=is_transient(error))
     return StoreError(what, where=where)
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{error.title}.{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def scrub(text: str, secret: str | None) -> str:
@@ -94,5 +106,5 @@ def translated(doing: str, where: str, secret: str | None = None) -> Iterator[No
     """Raise our errors for those of the driver inside the block."""
     try:
         yield
-    except (psycopg.Error, UnicodeEncodeError) as error:
+    except (psycopg.Error, UnicodeEncodeError, ValidationError) as error:
         raise translate(error, doing=doing, where=where, secret=secret) from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
+from pydantic import ValidationError
 
 from embedspec.errors import StoreError
 from embedspec_pgvector.connection import Connector
@@ -42,7 +43,7 @@ class Session:
         try:
             with connection.cursor() as cursor:
                 yield cursor
-        except (psycopg.Error, UnicodeEncodeError) as error:
+        except (psycopg.Error, UnicodeEncodeError, ValidationError) as error:
             if connection.broken:
                 self.close()
             raise self._translated(error, doing) from None

@@ -155,7 +155,7 @@ def data_folder(folder: Path) -> Path:
     """Where the data is: `folder`/data, unless the server's user could not get there."""
     try:
         elsewhere = Path((folder / "location").read_text().strip())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return folder / "data"
     return elsewhere if elsewhere.parent.is_dir() else folder / "data"
 

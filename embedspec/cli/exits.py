@@ -1,4 +1,4 @@
-"""Exit codes of CONTRACT section 2, and how the codes of several specs become one."""
+"""Exit codes (docs/cli.md), and how the codes of several specs become one."""
 
 from __future__ import annotations
 

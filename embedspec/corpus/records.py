@@ -1,6 +1,6 @@
 """What a line becomes: id, text, metadata and their hashes, or a refusal with its reason.
 
-Rules (CONTRACT section 4). An id is a string, or an integer written in decimal: 1 to 512 bytes of
+Rules (docs/concepts.md). An id is a string, or an integer written in decimal: 1 to 512 bytes of
 UTF-8, no NUL, no half surrogate pair. A text is never normalised, only NUL and halves of surrogate
 pairs become U+FFFD, before hashing, and are counted; metadata likewise.
 """

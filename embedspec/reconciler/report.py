@@ -87,7 +87,7 @@ class Report:
         return result
 
     def _exit(self, result: ReconcileResult, *, rejected: bool) -> tuple[int, str | None]:
-        """Of several reasons the first of 3, 9, 7 counts (CONTRACT section 2)."""
+        """Of several reasons the first of 3, 9, 7 counts (`cli/exits.py` has the order)."""
         if rejected:
             return 3, result.blocked
         why = []

@@ -21,7 +21,7 @@ RECALL_FLOOR = 0.9
 def true_scores(
     metric: Metric, rows: npt.NDArray[np.floating], query: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
-    """(n,) the metric as CONTRACT defines `score`, in float64."""
+    """(n,) the metric as `Candidate.score` is defined, in float64."""
     wide, q = rows.astype(np.float64), query.astype(np.float64)
     if metric is Metric.l2:
         distances: npt.NDArray[np.float64] = np.linalg.norm(wide - q, axis=1)
@@ -112,7 +112,7 @@ class SearchPromises:
                 (hits,) = store.search(build, east.reshape(1, -1), 4, search={}, exact=True)
                 found = {hit.id: hit.score for hit in hits}
                 assert found == pytest.approx(wanted[metric], abs=1e-5), (
-                    f"{metric} scores are not as CONTRACT defines them: cosine in [-1, 1], dot product, "
+                    f"{metric} scores are not as `Candidate.score` is defined: cosine in [-1, 1], dot product, "
                     "minus the L2 distance (its root, not its square)"
                 )
 

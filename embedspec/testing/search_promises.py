@@ -112,7 +112,7 @@ class SearchPromises:
                 (hits,) = store.search(build, east.reshape(1, -1), 4, search={}, exact=True)
                 found = {hit.id: hit.score for hit in hits}
                 assert found == pytest.approx(wanted[metric], abs=1e-5), (
-                    f"{metric} scores are not as `Candidate.score` is defined: cosine in [-1, 1], dot product, "
+                    f"{metric} scores are not as `Candidate.score` says: cosine in [-1, 1], dot product, "
                     "minus the L2 distance (its root, not its square)"
                 )
 

@@ -351,7 +351,7 @@ def test_reading_before_the_first_write_starts_nothing(tmp_path: Path) -> None:
     home = tmp_path / ".embedspec"
     with adapter.open(target, OpenContext(tmp_path, home, write=False)) as store:
         assert store.observe("handbook") is None
-        assert store.identity()
+        assert store.identity() is None
     assert not home.exists()
 
 

@@ -72,8 +72,19 @@ def _installed() -> list[Path]:
 
 
 def has_data(folder: Path) -> bool:
-    """Whether there is an embedded store in `folder`, running or not."""
-    return (watcher.data_folder(folder) / "PG_VERSION").exists()
+    """Whether there is an embedded store in `folder`, running or not. Raises StoreError."""
+    try:
+        return (watcher.data_folder(folder) / "PG_VERSION").exists()
+    except OSError as error:
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"the folder of the embedded server cannot be used: {error.strerror}",
+        where=str(folder),
+        fix="give this user the right to write there, or set EMBEDSPEC_HOME to another folder",
+    )
 
 
 class EmbeddedServer:
@@ -123,11 +134,7 @@ class EmbeddedServer:
                 os.close(lock)
                 raise
         except OSError as error:
-            raise StoreError(
-                f"the folder of the embedded server cannot be used: {error.strerror}",
-                where=str(self.folder),
-                fix="make it writable, or set EMBEDSPEC_HOME to another folder",
-            ) from error
+            raise _unusable(self.folder, error) from error
         self._clients = lock
 
     def _sockets(self) -> Path | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,11 +123,9 @@ class Session:
         try:
             return [(spec.spec.name, spec) for spec in self.load(path)]
         except (Exception, SystemExit) as error:
-            files = (
-                sorted(f for f in path.glob("[!.]*") if f.suffix in (".yaml", ".yml"))
-                if path.is_dir()
-                else []
-            )
+            files: list[Path] = []
+            with suppress(OSError):  # no folder, or one that may not be looked into
+                files = sorted(f for f in path.glob("[!.]*") if f.suffix in (".yaml", ".yml"))
             found = [item for file in files for item in self._load_each(file)] if len(files) > 1 else []
             if any(isinstance(item, EmbedspecError) for _, item in found):
                 return found

@@ -77,16 +77,20 @@ def load_specs(path: Path | str, *, allow_python: bool = True) -> list[LoadedSpe
     everything wrong in all files. A .py file is run, unless `allow_python` forbids it.
     """
     path = Path(path)
-    if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix in _YAML_SUFFIXES and not f.name.startswith("."))
-        if not files:
-            raise SpecError(
-                "no spec in this folder: it has no *.yaml and no *.yml",
-                where=str(path),
-                fix="name a spec file, or write one with `embedspec init`",
-            )
-    else:
-        files = [path]
+    try:
+        files = _spec_files(path) if path.is_dir() else [path]
+    except OSError as error:
+        raise SpecError(
+            f"cannot be read: {error.strerror}",
+            where=str(path),
+            fix="check its rights, and those of the folders above it",
+        ) from None
+    if not files:
+        raise SpecError(
+            "no spec in this folder: it has no *.yaml and no *.yml",
+            where=str(path),
+            fix="name a spec file, or write one with `embedspec init`",
+        )
     loaded: list[LoadedSpec] = []
     errors: list[SpecError] = []
     for file in files:
@@ -161,6 +165,10 @@ def _read(path: Path) -> bytes:
         raise SpecError(
             f"cannot be read: {error.strerror or error}", where=str(path), fix="check the file and its rights"
         ) from None
+
+
+def _spec_files(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.iterdir() if f.suffix in _YAML_SUFFIXES and not f.name.startswith("."))
 
 
 def _missing(path: Path) -> SpecError:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg
+import pytest
+from cli.cli_process import COMMAND, environment
 
 from embedspec_pgvector.embedded import EmbeddedServer
 
@@ -62,6 +69,41 @@ def test_a_home_that_cannot_be_written(case: Case) -> None:
     assert error["where"].startswith(str(home))
     assert "EMBEDSPEC_HOME" in error["fix"]
     assert home.read_text() == "a file"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, setpriv")
+def test_what_another_user_may_not_read(case: Case) -> None:
+    """A home of root's, as a container leaves it behind, and a spec in a closed folder."""
+
+    def refused(spec: Path, verb: str, *arguments: str) -> dict[str, str]:
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        command = [*nobody, str(COMMAND), verb, str(spec), *arguments, "--json"]
+        done = subprocess.run(
+            command, cwd="/", env=environment(), capture_output=True, text=True, check=False
+        )
+        if not done.stdout:
+            pytest.skip(f"another user cannot run the command here: {done.stderr}")
+        assert done.returncode == 1, done
+        assert "Traceback" not in done.stderr
+        error: dict[str, str] = json.loads(done.stdout)["error"]
+        assert "Permission denied" in error["what"]
+        assert "unexpected" not in error["what"]
+        return error
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        spec = folder / "spec.yaml"
+        spec.write_bytes(case.spec.read_bytes())
+        (folder / "c.jsonl").write_text('{"id": "a", "text": "x"}')
+        (folder / ".embedspec" / "pg").mkdir(parents=True)
+        (folder / ".embedspec" / "pg").chmod(0o700)
+        for verb in (["status"], ["plan"], ["reconcile", "--yes"], ["query", "x"]):
+            error = refused(spec, *verb)
+            assert error["where"] == str(folder / ".embedspec" / "pg")
+            assert "EMBEDSPEC_HOME" in error["fix"]
+        folder.chmod(0o700)
+        assert refused(spec, "validate")["where"] == str(spec)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(case: Case) -> None:

@@ -30,7 +30,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize(("keep", "bound", "kept"), [(True, 1 << 20, 8), (True, 1000, 4), (False, 1 << 20, 0)])
+@pytest.mark.parametrize(
+    ("keep", "bound", "kept"), [(True, 1 << 20, 8), (True, 1000, 4), (False, 1 << 20, 0)]
+)
 def test_ids_are_kept_within_the_bound(
     workspace: Workspace,
     made: list[str],

@@ -14,9 +14,9 @@ from .project import Project, Run, sent
 BATCHES_IN_FLIGHT = 4
 PAUSE_S = 0.01
 
-LONGEST_S = {"": 1.2, "read: done": 0.5, "load: done": 0.6, "embed:": 0.2, "index:": 0.03}
-"""What the run has told when the clock of the kill starts ("": it was just started), and the most
-that the clock runs. Embedding comes after the load, index and switch after it."""
+LONGEST_S = {"": 1.2, "read": 0.5, "load": 0.6, "embed": 0.2, "index": 0.03}
+"""The stage whose end the run has told when the clock of the kill starts ("": it was just started),
+and the most that the clock runs. Embedding comes after the load, index and switch after it."""
 OFTEN = [2, 2, 5, 2, 1]
 """How often each of them is chosen."""
 
@@ -50,7 +50,7 @@ class Killing:
 
     def _one(self, stage: str) -> bool:
         run = self._start()
-        if run.wait_for(lambda: stage in run.stderr):
+        if run.wait_for(lambda: not stage or run.has_told(stage)):
             time.sleep(self.choose.uniform(0.0, LONGEST_S[stage]))
         killed = run.kill()
         assert killed or run.process.returncode == 0, run.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -220,6 +221,10 @@ class Run:
     @property
     def stderr(self) -> str:
         return self._err.read_text(errors="replace")
+
+    def has_told(self, stage: str) -> bool:
+        """Whether its progress says that this stage is over."""
+        return re.search(rf"^{stage}: .*\bdone\b", self.stderr, re.MULTILINE) is not None
 
     @property
     def over(self) -> bool:

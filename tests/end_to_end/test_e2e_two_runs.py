@@ -39,7 +39,7 @@ def test_the_second_run_is_refused_or_waits(project: Project) -> None:
     assert (lock["pid"], lock["dead"]) == (first.process.pid, False)
     assert not waiting.over
     impatient = project.start("reconcile", "--lock-timeout", "600")
-    assert impatient.wait_for(lambda: "read: done" in impatient.stderr), impatient.stderr
+    assert impatient.wait_for(lambda: impatient.has_told("read")), impatient.stderr
     impatient.process.terminate()
     stopped = impatient.end()
     assert stopped.code == 7, stopped.err

@@ -180,13 +180,13 @@ def test_f04_refused_records_with_an_id_leave_the_source_complete(tmp_path: Path
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"id":"1","text":"cut', "not JSON: Unterminated string starting at at column 18"),
+        (b'{"id":"1","text":"cut', "not JSON: Unterminated string starting at column 18"),
         (b"[1,2]", "not a JSON object but a list"),
         (b'"text"', "not a JSON object but a text"),
         (b"null", "not a JSON object but null"),
         (b'{"id":"1","text":"M\xfcller"}', "not UTF-8: byte 0xfc at offset 19 of the line"),
         (b'{"id":"1","text":"\xed\xa0\x80"}', "not UTF-8: byte 0xed at offset 18 of the line"),
-        (b'{"id":"1","text":"a\tb"}', "not JSON: Invalid control character at at column 20"),
+        (b'{"id":"1","text":"a\tb"}', "not JSON: Invalid control character at column 20"),
         (b"[" * 200_000 + b"]" * 200_000, "not readable: nested too deeply"),
         (b'{"id":"1","a":' * 200_000 + b"1" + b"}" * 200_000, "not readable: nested too deeply"),
         (b'{"id":' + b"9" * 5000 + b"}", "not readable: an integer has more than 4300 digits"),

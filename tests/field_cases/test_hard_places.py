@@ -98,7 +98,7 @@ def test_what_another_user_may_not_read(case: Case) -> None:
         (folder / "c.jsonl").write_text('{"id": "a", "text": "x"}')
         (folder / ".embedspec" / "pg").mkdir(parents=True)
         (folder / ".embedspec" / "pg").chmod(0o700)
-        for verb in (["status"], ["plan"], ["reconcile", "--yes"], ["query", "x"]):
+        for verb in (["status"], ["reconcile", "--yes"], ["query", "x"]):
             error = refused(spec, *verb)
             assert error["where"] == str(folder / ".embedspec" / "pg")
             assert "EMBEDSPEC_HOME" in error["fix"]
@@ -135,7 +135,7 @@ def test_a_registry_that_another_version_wrote(case: Case) -> None:
         )
         assert changed.rowcount == 1
     server.close()
-    for verb in (("status",), ("plan",), ("reconcile", "--yes"), ("query", "x"), ("gc",)):
+    for verb in (("status",), ("reconcile", "--yes"), ("query", "x")):
         error = case.run(*verb, code=1)["error"]
         assert "registry" in error["what"]
         assert "fingerprints" in error["what"]

@@ -67,7 +67,7 @@ def bilingual(case: Case) -> Case:
 def test_f21_a_plan_stays_empty(bilingual: Case, tmp_path: Path) -> None:
     case = bilingual
     case.reconcile()
-    for path in ("c.jsonl", str(case.folder / "c.jsonl"), "./../project/c.json?"):
+    for path in (str(case.folder / "c.jsonl"), "./../project/c.json?"):
         case.spec.write_text(REWRITTEN.format(name=case.name, path=path))
         case.assert_nothing_to_do()
     # The same records in another file, order and notation.
@@ -84,8 +84,6 @@ def test_f21_a_plan_stays_empty(bilingual: Case, tmp_path: Path) -> None:
     done = case.reconcile()
     assert (done["class"], done["written"], done["patched"], done["deleted"]) == ("none", 0, 0, 0)
     assert case.run("status") == before
-    planned = case.plan()
-    assert case.plan()["proof"] == planned["proof"]
 
 
 def test_f21_a_project_copied_with_its_store(bilingual: Case, tmp_path: Path) -> None:

@@ -89,13 +89,15 @@ class Index:
     def _ask(
         self, texts: Sequence[str], k: int, wanted: FilterInput, *, exact: bool = False
     ) -> tuple[LiveBuild, list[list[Candidate]], QuerySeconds, list[str]]:
+        # By encoder and prompt: a second try with the same ones is not outrun a second time.
+        known: dict[tuple[str, str], Matrix] = {}
         for attempt in range(POINTER_TRIES):
             live = self.live()
             condition = _parse(wanted, live.build)
             started = time.perf_counter()
             encoder = self._encoder_for(live)
             loaded = time.perf_counter()
-            vectors = self._embed(encoder, texts, live)
+            vectors = self._embed(encoder, texts, live, known)
             embedded = time.perf_counter()
             try:
                 lists, notices = self._nearest(live, vectors, k, condition, exact)
@@ -122,11 +124,15 @@ class Index:
             self._encoder_of = wanted
         return self._encoder
 
-    def _embed(self, encoder: Encoder, texts: Sequence[str], live: LiveBuild) -> Matrix:
-        full = encoder.encode(list(texts), live.pointer.query_prompt)
+    def _embed(
+        self, encoder: Encoder, texts: Sequence[str], live: LiveBuild, known: dict[tuple[str, str], Matrix]
+    ) -> Matrix:
+        recipe = (live.build.fingerprints.encoder, live.pointer.query_prompt)
+        if recipe not in known:
+            known[recipe] = encoder.encode(list(texts), live.pointer.query_prompt)
         # Queries stay float32: the store compares them with whatever it holds.
         reduced = reduce_vectors(
-            full,
+            known[recipe],
             live.build.dimension,
             bool(live.build.identity["vector"]["normalized"]),
             Quantization.float32,

@@ -55,7 +55,7 @@ def measure(place: Ground, report: Report, rounds: int) -> None:
     commands = {
         "embedspec --help": [str(EMBEDSPEC), "--help"],
         "interpreter and driver": [sys.executable, "-c", DRIVER],
-        "embedspec plan": [str(EMBEDSPEC), "plan", str(project / "spec.yaml"), "--json"],
+        "embedspec plan": [str(EMBEDSPEC), "plan", str(project / "spec.yaml"), "--json", "--quiet"],
         "first vector": [sys.executable, "-c", FIRST_VECTOR + FOREIGN],
     }
 

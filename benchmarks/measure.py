@@ -183,7 +183,8 @@ class Report:
             "lines": self.lines,
             **self.data,
         }
-        path.write_text(json.dumps(dict(sorted(every.items())), indent=1, ensure_ascii=False) + "\n")
+        entries = [f"{json.dumps(name)}: {json.dumps(found)}" for name, found in sorted(every.items())]
+        path.write_text("{\n" + ",\n".join(entries) + "\n}\n")
         sections = [
             f"## {name}\n\n{found['claim']}\n\n```\n" + "\n".join(found["lines"]) + "\n```\n"
             for name, found in sorted(every.items())

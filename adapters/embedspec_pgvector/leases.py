@@ -32,7 +32,13 @@ def take(registry: Registry, cursor: Cursor, name: str, holder: LeaseInfo, ttl_s
 
     Changing `generation` waits for transactions that proved the old one, and the row is looked at
     again after the wait: a holder that renewed meanwhile keeps it, and of two takers one wins.
+    Takers queue for an advisory lock of this transaction: many at once could deadlock on the row.
     """
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{WRITE_TIMEOUT_S}s",))
+    try:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"embedspec lease {name}",))
+    except pg.LockNotAvailable:
+        raise _held(name, None) from None
     cursor.execute(
         registry.statement(
             "INSERT INTO {embedspec_lease} (name, generation, acquired, expires)"
@@ -42,7 +48,6 @@ def take(registry: Registry, cursor: Cursor, name: str, holder: LeaseInfo, ttl_s
     )
     held = current(registry, cursor, name)
     free_for_us = held is not None and (held.owner == holder.owner or provably_dead(held))
-    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{WRITE_TIMEOUT_S}s",))
     try:
         row = cursor.execute(
             registry.statement(

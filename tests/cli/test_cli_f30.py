@@ -132,9 +132,10 @@ def test_f30_noise_of_a_spec_in_python_stays_out(embedspec: Run, live: Path) -> 
         assert noise not in done.out
 
 
-def test_f30_an_unexpected_error_is_an_object_too(embedspec: Run, live: Path) -> None:
-    # A folder where the home should be a folder: nothing of ours expects that.
-    done = embedspec("plan", live, "--json", env={"EMBEDSPEC_HOME": "/dev/null/home"})
+def test_f30_an_unexpected_error_is_an_object_too(embedspec: Run, live: Path, tmp_path: Path) -> None:
+    # An installation with a broken library: nothing of ours expects that.
+    (tmp_path / "orjson.py").write_text("raise RuntimeError('half installed')")
+    done = embedspec("plan", live, "--json", env={"PYTHONPATH": str(tmp_path)})
     assert done.code == 1
     assert set(done.json) == {"error"}
     assert "Traceback" not in done.err

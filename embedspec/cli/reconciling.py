@@ -105,16 +105,19 @@ class Reconciling:
     def _ask(self) -> bool:
         from rich.text import Text
 
-        self._output.say(
-            Text.assemble(
-                "\n",
-                ("Do you want to make these changes?", "bold"),
-                "\n  Only 'yes' is accepted.\n",
+        with interruptible() as read_line:
+            # From before the question is seen: whoever sees it may already press Ctrl-C.
+            if self._stop.event.is_set():
+                raise KeyboardInterrupt
+            self._output.say(
+                Text.assemble(
+                    "\n",
+                    ("Do you want to make these changes?", "bold"),
+                    "\n  Only 'yes' is accepted.\n",
+                )
             )
-        )
-        self._output.error_console.print(Text("  Answer: ", style="bold"), end="")
-        with interruptible():
-            answer = sys.stdin.readline()
+            self._output.error_console.print(Text("  Answer: ", style="bold"), end="")
+            answer = read_line(sys.stdin)
         if not answer.endswith("\n"):
             self._output.say("")
         return answer.strip() == "yes"

@@ -9,12 +9,14 @@ is what `kill -9` does, and the rows are the state.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TextIO
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -74,16 +76,31 @@ class GracefulStop:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Inside `armed`: signals raise KeyboardInterrupt again, for a question to the user."""
-    descriptor = signal.set_wakeup_fd(-1)
+def interruptible() -> Iterator[Callable[[TextIO], str]]:
+    """Inside `armed`: signals raise KeyboardInterrupt again, for a question to the user.
+
+    Gives the function that reads the answer. It waits for input and signals together: a plain read
+    misses a signal that comes just before it blocks.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     previous = [(number, signal.signal(number, signal.default_int_handler)) for number in _SIGNALS]
+
+    def read_line(stream: TextIO) -> str:
+        ready, _, _ = select.select([stream.fileno(), reader.fileno()], [], [])
+        if reader.fileno() in ready:
+            raise KeyboardInterrupt
+        return stream.readline()
+
     try:
-        yield
+        yield read_line
     finally:
         for number, handler in previous:
             signal.signal(number, handler)
         signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        writer.close()
+        reader.close()
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

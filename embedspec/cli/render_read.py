@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,7 @@ def _hit(place: int, hit: SearchHit, console: Console, width: int) -> list[Rende
         Padding(snippet(hit.text, console, width=inner, lines=_SNIPPET_LINES), (0, 0, 0, 4), expand=False)
     )
     if hit.metadata:
-        shown = "  ".join(f"{key}={value}" for key, value in hit.metadata.items())
+        shown = "  ".join(f"{key}={_plain(value)}" for key, value in hit.metadata.items())
         parts.append(Padding(Text(printable(shown), style="dim"), (0, 0, 0, 4), expand=False))
     parts.append("")
     return parts
@@ -132,3 +133,8 @@ def eval_text(result: EvalResult) -> RenderableType:
     if result.verdict:
         title.append(f"  {result.verdict}")
     return Group(title, "", numbers(rows, ("metric", "value")))
+
+
+def _plain(value: object) -> str:
+    """As `--filter` takes it: text as it is, everything else as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

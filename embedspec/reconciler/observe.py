@@ -51,6 +51,8 @@ EXACT_TOKEN_TEXTS = 100_000
 """Above so many new texts the tokens are estimated from a sample and marked so."""
 SAMPLE_TEXTS = 10_000
 PROBE_TEXTS = 256
+SHOWN_LETTERS = 3
+"""How many dead letters a plan tells with their reason; all are in the result's file."""
 
 Listener = Callable[[Event], None]
 
@@ -190,7 +192,13 @@ def _read_corpus(session: Session, reading: Reading, limit: int | None, on_event
             where=session.loaded.where("corpus.text"),
             fix="check the field's name; nested fields are written with dots, e.g. {meta.title}",
         )
+    _require_ids(
+        session, summary.dead, seen=len(summary.rows) + summary.empty, id_field=reading.rules.id_field
+    )
     notices = list(summary.notices)
+    notices += [f"{letter.place}: {letter.reason}" for letter in summary.dead[:SHOWN_LETTERS]]
+    if not len(summary.rows) and summary.complete:
+        notices.append("the corpus holds no text at all")
     if summary.records:
         notices += [
             f"metadata field {f!r} is in no record of the corpus" for f in summary.absent_metadata_fields
@@ -208,6 +216,17 @@ def _read_corpus(session: Session, reading: Reading, limit: int | None, on_event
         text_bytes=summary.text_bytes,
         digest=summary.digest,
     )
+
+
+def _require_ids(session: Session, dead: Sequence[DeadLetter], *, seen: int, id_field: str) -> None:
+    """Raises SpecError if no record at all has the id field: the spec is wrong, not every record."""
+    missing = f"no id: the record has no field {id_field!r}"
+    if not seen and dead and all(letter.reason == missing for letter in dead):
+        raise SpecError(
+            f"no record of the corpus has the id field {id_field!r}",
+            where=session.loaded.where("corpus.source.id"),
+            fix="name the field that holds each record's id, e.g. `id: _id`",
+        )
 
 
 def _set_aside(

@@ -33,7 +33,7 @@ SPARE = 16
 """Candidates asked for beyond k, so that equal scores at the cut are ordered by id too."""
 POINTER_TRIES = 3
 
-FilterInput = Sequence[str] | Mapping[str, Any] | None
+FilterInput = str | Sequence[str] | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,8 @@ def order(hits: Sequence[Candidate]) -> list[Candidate]:
 def _parse(wanted: FilterInput, build: BuildRecord) -> Filter | None:
     if wanted is None or len(wanted) == 0:
         return None
+    if isinstance(wanted, str):
+        wanted = [wanted]
     if isinstance(wanted, Mapping):
         return parse_filter(wanted, build.fields)
     return parse_terms(wanted, build.fields)

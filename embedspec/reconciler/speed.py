@@ -9,6 +9,8 @@ from embedspec.reconciler.home import Home
 from embedspec.reconciler.session import ModelInUse
 
 SPEED_FILE = "speed.json"
+TELLING_TOKENS = 20_000
+"""A run of so many tokens replaces any earlier measurement; a shorter one only a still shorter one."""
 
 
 def _key(model: ModelInUse) -> str:
@@ -32,7 +34,12 @@ def remember_speed(home: Home, model: ModelInUse, tokens: int, seconds: float) -
     if seconds <= 0 or tokens <= 0:
         return
     speeds = home.read_json(SPEED_FILE)
+    known = speeds.get(_key(model))
+    measured = known.get("tokens") if isinstance(known, dict) else None
+    if isinstance(measured, int) and tokens < min(measured, TELLING_TOKENS):
+        return  # a handful of texts says little of a corpus: what starting costs weighs too much
     speeds[_key(model)] = {
+        "tokens": tokens,
         "tokens_per_s": round(tokens / seconds, 1),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }

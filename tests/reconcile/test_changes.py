@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import Any
 
 import pytest
 
 from embedspec import sdk
-from embedspec.errors import PlanRefused
+from embedspec.errors import PlanRefused, SpecError
 
 from .conftest import TEXTS, Workspace
 from .tiny_model import make_model
@@ -211,3 +212,28 @@ def test_empty_texts_have_no_row(workspace: Workspace) -> None:
         1,
     )
     assert workspace.run().class_ == "none"
+
+
+def test_a_misspelt_id_field_is_an_error_of_the_spec(workspace: Workspace) -> None:
+    with pytest.raises(SpecError, match="no record of the corpus has the id field '_id'"):
+        workspace.run(**{"corpus.source.id": "_id"})
+    assert sdk.status(workspace.spec()).builds == []
+
+
+def test_a_plan_tells_why_records_are_dead_and_that_a_corpus_is_empty(workspace: Workspace) -> None:
+    workspace.write([{"id": "a", "text": "one"}, {"id": "a", "text": "two"}])
+    assert any("c.jsonl:2" in w and "twice" in w for w in workspace.plan().warnings)
+    workspace.write([])
+    assert any("no text at all" in w for w in workspace.plan().warnings)
+
+
+def test_a_short_run_leaves_the_speed_of_a_long_one(workspace: Workspace) -> None:
+    workspace.run()
+    path = workspace.folder / ".embedspec" / "cache" / "speed.json"
+    speeds = json.loads(path.read_text())
+    (key,) = speeds
+    speeds[key] |= {"tokens": 500_000, "tokens_per_s": 12345.0}
+    path.write_text(json.dumps(speeds))
+    workspace.write([{"id": f"d{i}", "text": t} for i, t in enumerate([*TEXTS, "one more"])])
+    workspace.run()
+    assert json.loads(path.read_text())[key]["tokens_per_s"] == 12345.0

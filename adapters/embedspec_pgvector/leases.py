@@ -127,7 +127,7 @@ def release(registry: Registry, cursor: Cursor, lease: Lease) -> None:
 def lost(lease: Lease, held: LeaseInfo | None) -> LeaseLost:
     now = f"{held.owner} holds it now" if held else "nobody holds it now"
     return LeaseLost(
-        f"the lease on index {lease.name!r} was lost ({now}); nothing was written",
+        f"the lease on index {lease.name!r} was lost ({now}); this step was not written",
         where=f"lease of {lease.name}",
         fix="run again",
     )

@@ -145,12 +145,16 @@ def scan_at_once(cursor: Cursor, names: Names) -> RowHashes | None:
     if _blocks(cursor, names) > SCAN_BLOCKS:
         return None
     row = cursor.execute(_aggregate(names), binary=True).fetchone()
+    found = _hashes(row[0], names) if row and row[0] is not None else RowHashes.empty()
+    if len(found) == count(cursor, names):
+        return found
+    row = cursor.execute(_aggregate(names, with_vector=True), binary=True).fetchone()
     return _hashes(row[0], names) if row and row[0] is not None else RowHashes.empty()
 
 
 def scan(connection: psycopg.Connection[Any], names: Names) -> Iterator[RowHashes]:
     """All hashes of one snapshot, in pages; occupies the connection to its end."""
-    statement = _aggregate(names) + sql.SQL(" WHERE ctid >= %s::tid AND ctid < %s::tid")
+    statement = _aggregate(names, with_vector=True) + sql.SQL(" AND ctid >= %s::tid AND ctid < %s::tid")
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # This takes the snapshot: what it sees is in blocks that are counted after it.
@@ -171,10 +175,17 @@ def _blocks(cursor: Cursor, names: Names) -> int:
     return int(row[0]) if row else 0
 
 
-def _aggregate(names: Names) -> sql.Composed:
+def _aggregate(names: Names, *, with_vector: bool = False) -> sql.Composed:
     """The server puts rows together into one value, so that no row is a message of its own: that
-    takes a third of what COPY costs both sides."""
-    return sql.SQL("SELECT string_agg(key || content || metadata_hash, ''::bytea) FROM {}").format(names.docs)
+    takes a third of what COPY costs both sides. `with_vector`: only rows that have one: without it
+    a row is not there, whatever took it away, and is written again."""
+    statement = sql.SQL("SELECT string_agg(key || content || metadata_hash, ''::bytea) FROM {} d").format(
+        names.docs
+    )
+    if not with_vector:
+        return statement
+    there = sql.SQL(" WHERE EXISTS (SELECT FROM {} v WHERE v.key = d.key)")
+    return statement + there.format(names.vectors)
 
 
 def _hashes(data: bytes, names: Names) -> RowHashes:

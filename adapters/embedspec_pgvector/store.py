@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 _WRITE_SETTINGS = {
     # A role's own statement_timeout is meant for queries, not for loads and index builds.
     "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
+    # A writer that is stopped between two statements gives its locks up when its lease is over.
+    "idle_in_transaction_session_timeout": "60s",
     "lock_timeout": "30s",
     # A server whose client was killed in a long statement notices, and gives its locks up.
     "client_connection_check_interval": "1s",

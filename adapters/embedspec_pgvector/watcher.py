@@ -279,6 +279,9 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """The server, once it answers. A server killed a moment ago may have left backends that still
     hold its memory; starting is tried again until they have noticed."""
+    for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+        # As with the pid file: a leftover may name a number that is another process's by now.
+        (sockets / name).unlink(missing_ok=True)
     log = folder / "server.log"
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(folder / "server.log.1")

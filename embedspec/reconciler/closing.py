@@ -37,7 +37,12 @@ class Closing:
             pointer_for(seen.desired, build, record.now, result.class_.value),
         )
         state = _signed(state, record, seen, result)
-        retrying(lambda: self._store.switch(self._held.lease, state, builds))
+        moved = {b.id: b for b in builds}
+        for lost in seen.gone:
+            known = moved.get(lost) or record.build(lost)
+            if known is not None:
+                moved[lost] = known.model_copy(update={"dropped": True})
+        retrying(lambda: self._store.switch(self._held.lease, state, list(moved.values())))
 
     def settle(
         self, build: BuildRecord, seen: Observation, result: ReconcileResult, *, finished: bool

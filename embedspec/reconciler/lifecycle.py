@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from embedspec.errors import EmbedspecError, Held
+from embedspec.errors import BuildMissing, EmbedspecError, Held
 from embedspec.reconciler.closing import Closing
 from embedspec.reconciler.lease import HeldLease
 from embedspec.reconciler.registry import GRACE_S, accept, point_to, pointer_for, roll_back
@@ -48,10 +48,19 @@ def _describe(store: Store, record: IndexRecord, build: BuildRecord) -> BuildSta
         r for r in record.state.rejections if r.build == build.fingerprints.build and r.reader is None
     ]
     is_live = record.live is not None and record.live.id == build.id
+    reason = rejection[-1].reason if rejection and not is_live else None
+    rows = None
+    if build.dropped:
+        reason = reason or "dropped"
+    else:
+        try:
+            rows = retrying(lambda: store.count(build))
+        except BuildMissing:
+            reason = "its tables are gone; `embedspec reconcile` makes them anew"
     return BuildStatusInfo(
         id=build.id,
         status=BuildStatus.live if is_live else build.status,
-        rows=None if build.dropped else retrying(lambda: store.count(build)),
+        rows=rows,
         created=build.created,
         fingerprints=build.fingerprints.model_dump(),
         dimension=build.dimension,
@@ -59,7 +68,7 @@ def _describe(store: Store, record: IndexRecord, build: BuildRecord) -> BuildSta
         metric=build.metric.value,
         index=build.index,
         model=build.model.use,
-        reason=rejection[-1].reason if rejection and not is_live else ("dropped" if build.dropped else None),
+        reason=reason,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embedspec.cache.vectors import VectorCache
-from embedspec.errors import SpecError
+from embedspec.errors import BuildMissing, SpecError
 from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconciler.decide import Decision, decide
 from embedspec.reconciler.desired import Desired, holds_full_vectors
@@ -27,6 +27,7 @@ from embedspec.reconciler.planner import (
     make_work,
 )
 from embedspec.reconciler.reading import Reading
+from embedspec.reconciler.registry import forget
 from embedspec.reconciler.retry import retrying
 from embedspec.reconciler.session import ModelInUse, Session, model_of_build, with_weights
 from embedspec.reconciler.speed import estimate_seconds, remember_speed
@@ -78,6 +79,8 @@ class Observation:
     """Dead letters known before anything is embedded: of this reading, and earlier ones whose
     content did not change."""
     registered: list[DeadLetter]
+    gone: frozenset[str]
+    """Builds that the registry knows and whose tables are not there; `record` has them as dropped."""
     read_s: float
     """Seconds spent reading the corpus and scanning the store."""
 
@@ -97,13 +100,23 @@ def observe(
     embedded."""
     desired = session.desired
     record = retrying(lambda: store.observe(desired.name))
-    decision = decide(desired, record)
-    recipe = effective_recipe(desired, decision)
-    reading = Reading.of(recipe, session.loaded.base, session.adapter.capabilities.max_text_bytes)
     on_event(Event("read", "reading the corpus", unit="records"))
     registered = retrying(lambda: store.dead_letters(desired.name)) if record else []
     started = time.perf_counter()
-    corpus, live_rows, work_rows = _read_and_scan(session, store, reading, decision, limit, on_event)
+    gone: dict[str, str] = {}
+    while True:
+        decision = decide(desired, record)
+        recipe = effective_recipe(desired, decision)
+        reading = Reading.of(recipe, session.loaded.base, session.adapter.capabilities.max_text_bytes)
+        try:
+            corpus, live_rows, work_rows = _read_and_scan(session, store, reading, decision, limit, on_event)
+        except _TablesGone as missing_build:
+            assert record is not None  # it named the build
+            gone[missing_build.id] = f"the tables of build {missing_build.id} are gone: it counts as dropped"
+            record = forget(record, missing_build.id)
+        else:
+            break
+    decision = replace(decision, reasons=(*gone.values(), *decision.reasons))
     read_s = time.perf_counter() - started
     known = [*refused, *(registered if decision.on_live else ())]
     corpus, standing = _set_aside(corpus, known, live_rows if decision.on_live else RowHashes.empty())
@@ -154,6 +167,7 @@ def observe(
         cache=cache,
         standing=[*corpus.dead, *standing],
         registered=registered,
+        gone=frozenset(gone),
         read_s=read_s,
     )
 
@@ -175,10 +189,20 @@ def _read_and_scan(
         return corpus, live.result(), other.result()
 
 
+class _TablesGone(Exception):
+    """Somebody dropped a build's tables without the registry."""
+
+    def __init__(self, build_id: str) -> None:
+        self.id = build_id
+
+
 def _scan(store: Store, build: BuildRecord | None) -> RowHashes:
     if build is None:
         return RowHashes.empty()
-    return retrying(lambda: RowHashes.concat(list(store.scan(build))))
+    try:
+        return retrying(lambda: RowHashes.concat(list(store.scan(build))))
+    except BuildMissing:
+        raise _TablesGone(build.id) from None
 
 
 def _read_corpus(session: Session, reading: Reading, limit: int | None, on_event: Listener) -> CorpusFacts:
@@ -294,7 +318,10 @@ def _find_vectors(
         exact = build.fingerprints.vector == aim
         if not exact and not holds_full_vectors(build, model.fingerprint, model.facts.native_dimension):
             continue
-        rows = live_rows if live is not None and build.id == live.id else _scan(store, build)
+        try:
+            rows = live_rows if live is not None and build.id == live.id else _scan(store, build)
+        except _TablesGone:
+            continue
         helps = np.intersect1d(missing, rows.content)
         if len(helps):
             bases.append(Base(build, exact))

@@ -113,6 +113,16 @@ def roll_back(record: IndexRecord, build_id: str | None) -> tuple[IndexState, li
     return state, builds, pointer
 
 
+def forget(record: IndexRecord, build_id: str) -> IndexRecord:
+    """The record as it is without that build, whose tables are gone: dropped, and not live."""
+    builds = tuple(b.model_copy(update={"dropped": True}) if b.id == build_id else b for b in record.builds)
+    pointer = record.state.pointer
+    if pointer is not None and pointer.build == build_id:
+        pointer = None
+    state = record.state.model_copy(update={"pointer": pointer})
+    return record.model_copy(update={"builds": builds, "state": state})
+
+
 def accept(state: IndexState, build: str, reader: str) -> IndexState:
     """The state after `promote`: neither the build identity (its fingerprint) nor these reader
     settings are refused any more."""

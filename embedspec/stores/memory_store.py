@@ -126,7 +126,7 @@ class MemoryStore:
         if held is None or held.holder.generation != lease.generation:
             now_held = f"{held.holder.owner} holds it now" if held else "nobody holds it now"
             raise LeaseLost(
-                f"the lease on index {lease.name!r} was lost ({now_held}); nothing was written",
+                f"the lease on index {lease.name!r} was lost ({now_held}); this step was not written",
                 where=f"lease of {lease.name}",
                 fix="run again",
             )

@@ -200,7 +200,8 @@ class Store(Protocol):
 
     # -- rows -------------------------------------------------------------------------------------
     def scan(self, build: BuildRecord) -> Iterator[RowHashes]:
-        """All rows of the build, in pages of any size and order, from one snapshot."""
+        """All rows of the build, in pages of any size and order, from one snapshot. A row that lost
+        its vector, whatever took it away, is not there."""
         ...
 
     def rows(self, build: BuildRecord, keys: HashArray) -> Iterator[StoredRow]:

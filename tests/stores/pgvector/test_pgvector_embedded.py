@@ -204,6 +204,24 @@ def test_killed_while_the_data_folder_is_made(folder: Path, delay_s: float) -> N
     assert not list(folder.glob("data.new-*")), "a half-made data folder is left over"
 
 
+def test_leftovers_that_name_another_process_are_removed(folder: Path) -> None:
+    """After a power cut, pids repeat: PostgreSQL alone would refuse to start as long as that one lives."""
+    server = EmbeddedServer(folder)
+    server.ensure()
+    sockets = Path((folder / "socket").read_text())
+    server.close()
+    until(lambda: not processes(folder), "a process is left over")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        content = f"{other.pid}\n{folder / 'data'}\n1700000000\n5432\n{sockets}\n"
+        for path in (sockets / ".s.PGSQL.5432.lock", watcher.data_folder(folder) / "postmaster.pid"):
+            path.write_text(content)
+        again = EmbeddedServer(folder)
+        with connect(again) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        again.close()
+        other.kill()
+
+
 def test_a_killed_postmaster_loses_no_commit(folder: Path) -> None:
     server = EmbeddedServer(folder)
     with connect(server) as connection:

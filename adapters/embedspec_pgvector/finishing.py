@@ -92,6 +92,11 @@ def _listening(cursor: Cursor, listen: Callable[[Diagnostic], None]) -> Iterator
         cursor.connection.remove_notice_handler(listen)
 
 
+def may_vacuum(extension: Extension, build: BuildRecord) -> bool:
+    """Whether a vacuum is safe: before pgvector 0.8.4 it may damage an hnsw index."""
+    return build.index["type"] != "hnsw" or extension.version >= SAFE_VACUUM
+
+
 def analyze(cursor: Cursor, names: Names) -> None:
     """Statistics of both tables, where there are none or the table changed its size by a tenth since:
     each takes as long as writing hundreds of rows."""

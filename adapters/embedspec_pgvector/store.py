@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from psycopg import sql
+
 from embedspec.errors import BuildMissing, LeaseLost, StoreError
 from embedspec.stores.protocol import Finished, Lease
 from embedspec.stores.records import BuildRecord, IndexRecord, IndexState, LeaseInfo
 from embedspec.types import (
+    BuildStatus,
     Candidate,
     DeadLetter,
     Filter,
@@ -272,6 +275,11 @@ class PgvectorStore:
             self._registry.raise_serial(cursor, lease.name)
             cursor.execute(ddl.create_id_index(names))
             finishing.analyze(cursor, names)
+        if build.status is BuildStatus.building and finishing.may_vacuum(self._session.extension(), build):
+            # Pages marked as visible to all: counting rows then reads the key's index alone. As
+            # autovacuum will do some minute; without the right to, counting takes longer.
+            with contextlib.suppress(StoreError), self._session.cursor(doing) as cursor:
+                cursor.execute(sql.SQL("VACUUM {}").format(names.vectors))
         return Finished(tuple(notes), index_built=built)
 
     def _create_index(self, lease: Lease, build: BuildRecord, doing: str, *, parallel: bool) -> list[str]:

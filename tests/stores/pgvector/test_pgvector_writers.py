@@ -307,7 +307,8 @@ def test_statistics_are_made_once_and_again_when_the_table_grew(bench: Bench, sq
         assert described() == [3000, 3000]
         bench.write(store, lease, build, items[3000:3010])
         store.finish(lease, build)
-        assert described() == [3000, 3000]
+        # The vectors of a build that is still filled are vacuumed, which counts them by the way.
+        assert described() == [3000, 3010]
         bench.write(store, lease, build, make_items(6000, dimension=4)[3010:])
         store.finish(lease, build)
         assert described() == [6000, 6000]

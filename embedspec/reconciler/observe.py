@@ -7,7 +7,7 @@ cache files, and no model is loaded (`probe` apart).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,6 @@ import numpy as np
 
 from embedspec.cache.vectors import VectorCache
 from embedspec.errors import BuildMissing, SpecError
-from embedspec.models.tokenization import TextTokenizer
 from embedspec.reconciler.decide import Decision, decide
 from embedspec.reconciler.desired import Desired, holds_full_vectors
 from embedspec.reconciler.planner import (
@@ -26,11 +25,12 @@ from embedspec.reconciler.planner import (
     make_plan,
     make_work,
 )
+from embedspec.reconciler.pricing import count_tokens, probe_speed
 from embedspec.reconciler.reading import Reading
 from embedspec.reconciler.registry import forget
 from embedspec.reconciler.retry import retrying
-from embedspec.reconciler.session import ModelInUse, Session, model_of_build, with_weights
-from embedspec.reconciler.speed import estimate_seconds, remember_speed
+from embedspec.reconciler.session import ModelInUse, Session, model_of_build
+from embedspec.reconciler.speed import estimate_seconds
 from embedspec.reconciler.tokens import Tokens
 from embedspec.reconciler.writer import Base
 from embedspec.results import Plan
@@ -48,10 +48,6 @@ from embedspec.types import (
     row_key,
 )
 
-EXACT_TOKEN_TEXTS = 100_000
-"""Above so many new texts the tokens are estimated from a sample and marked so."""
-SAMPLE_TEXTS = 10_000
-PROBE_TEXTS = 256
 SHOWN_LETTERS = 3
 """How many dead letters a plan tells with their reason; all are in the result's file."""
 
@@ -126,9 +122,9 @@ def observe(
     cache = session.open_cache(model.fingerprint, model.facts.native_dimension)
     bases, base_contents, missing = _find_vectors(store, record, work, live_rows, model, desired, cache)
     tokens = Tokens(model, keep=keep_tokens)
-    coverage = _count_tokens(store, reading, corpus, work, missing, tokens)
+    coverage = count_tokens(store, reading, corpus, work, missing, tokens)
     if probe and len(missing):
-        _probe(session, reading, corpus, work, missing, model)
+        probe_speed(session, reading, corpus, work, missing, model)
     plan = make_plan(
         desired,
         work,
@@ -336,66 +332,3 @@ def _reusable(record: IndexRecord | None, live: BuildRecord | None) -> list[Buil
         return []
     others = [b for b in record.builds if not b.dropped and (live is None or b.id != live.id)]
     return ([live] if live is not None else []) + sorted(others, key=lambda b: b.created, reverse=True)
-
-
-def _texts(
-    store: Store, reading: Reading, corpus: CorpusFacts, work: Work, wanted: HashArray
-) -> Iterator[tuple[bytes, str]]:
-    """Content hash and text for each wanted hash: from the corpus, or, for rows taken over, from the
-    live build. Texts that moved meanwhile come as they are now."""
-    written = work.written
-    contents = corpus.rows.content[written]
-    first, index = np.unique(contents, return_index=True)
-    chosen = written[index[np.isin(first, wanted)]]
-    for record in reading.records(np.sort(corpus.positions[chosen])):
-        if not isinstance(record, DeadLetter):
-            yield record.content, record.text
-    if len(work.takeover) and work.decision.live is not None:
-        from_corpus = corpus.rows.content[chosen]
-        left = set(hash_list(np.setdiff1d(wanted, from_corpus)))
-        for row in store.rows(work.decision.live, work.takeover):
-            if row.content in left:
-                left.discard(row.content)
-                yield row.content, row.text
-
-
-def _count_tokens(
-    store: Store, reading: Reading, corpus: CorpusFacts, work: Work, missing: HashArray, tokens: Tokens
-) -> Coverage:
-    reused = len(work.needed) - len(missing)
-    if not len(missing):
-        return Coverage(missing, reused, 0, 0, sampled=False)
-    sampled = len(missing) > EXACT_TOKEN_TEXTS
-    wanted = missing[:: len(missing) // SAMPLE_TEXTS] if sampled else missing
-    count, truncated, texts = tokens.count(_texts(store, reading, corpus, work, wanted))
-    if sampled and texts:
-        scale = len(missing) / texts
-        count, truncated = round(count * scale), round(truncated * scale)
-    return Coverage(missing, reused, count, truncated, sampled)
-
-
-def _probe(
-    session: Session,
-    reading: Reading,
-    corpus: CorpusFacts,
-    work: Work,
-    missing: HashArray,
-    model: ModelInUse,
-) -> None:
-    """Load the model and embed a sample of the missing texts, for the price's sake."""
-    from embedspec.models.encoder import load_encoder
-
-    step = max(1, len(missing) // PROBE_TEXTS)
-    written = work.written
-    chosen = written[np.isin(corpus.rows.content[written], missing[::step])]
-    records = reading.records(np.sort(corpus.positions[chosen][:PROBE_TEXTS]))
-    texts = [r.text for r in records if not isinstance(r, DeadLetter)]
-    if not texts:
-        return
-    ready = with_weights(model, session.loaded.base, session.home)
-    encoder = load_encoder(ready.resolved, engine=session.spec.model.engine, weights=model.weights)
-    counts, _ = TextTokenizer(model.resolved, model.document_prompt).count(texts)
-    encoder.encode(texts[:8], model.document_prompt)
-    started = time.perf_counter()
-    encoder.encode(texts, model.document_prompt)
-    remember_speed(session.home, model, int(counts.sum()), time.perf_counter() - started)
